@@ -1,0 +1,186 @@
+//! Time: the only file that asks the system for it, and the types that carry it.
+//!
+//! Everything else is given a [`Clock`], so that a test can stand on any instant, and a day is always the *site's* calendar day.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMillis(pub i64);
+
+impl UnixMillis {
+    /// This instant moved back by `milliseconds`; saturates instead of wrapping.
+    #[must_use]
+    pub fn minus(self, milliseconds: u64) -> Self {
+        Self(self.0.saturating_sub_unsigned(milliseconds))
+    }
+
+    /// This instant moved forward by `milliseconds`; saturates instead of wrapping.
+    #[must_use]
+    pub fn plus(self, milliseconds: u64) -> Self {
+        Self(self.0.saturating_add_unsigned(milliseconds))
+    }
+
+    /// Milliseconds from `earlier` to this instant; zero when `earlier` is later.
+    pub fn since(self, earlier: Self) -> u64 {
+        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+    }
+}
+
+/// A calendar day as ClickHouse's `Date` stores it: days since 1970-01-01, in the site's own time zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day(pub u16);
+
+impl Day {
+    fn from_date(date: Date) -> Self {
+        let days = (date - EPOCH).get_days();
+        Self(u16::try_from(days.max(0)).unwrap_or(u16::MAX))
+    }
+
+    /// The calendar date.
+    pub fn date(self) -> Date {
+        EPOCH.saturating_add(jiff::Span::new().days(i64::from(self.0)))
+    }
+
+    /// The day before, or the first day there is.
+    #[must_use]
+    pub fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
+    /// The day after.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+const EPOCH: Date = jiff::civil::date(1970, 1, 1);
+
+impl fmt::Display for Day {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.date())
+    }
+}
+
+impl std::str::FromStr for Day {
+    type Err = jiff::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self::from_date)
+    }
+}
+
+/// A time zone of the IANA database, and the rule that turns an instant into its calendar day.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    name: Box<str>,
+    rules: TimeZone,
+}
+
+impl Zone {
+    /// Looks `name` (for example `Europe/Berlin`) up in the system's database, else in the bundled one.
+    pub fn named(name: &str) -> Result<Self, jiff::Error> {
+        let rules = TimeZone::get(name)?;
+        Ok(Self { name: name.into(), rules })
+    }
+
+    /// The IANA name as the operator wrote it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The calendar day that `instant` falls on in this zone.
+    pub fn day_of(&self, instant: UnixMillis) -> Day {
+        let timestamp = jiff::Timestamp::from_millisecond(instant.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        Day::from_date(timestamp.to_zoned(self.rules.clone()).date())
+    }
+
+    /// The first instant of `day` in this zone (the later side of a gap at midnight).
+    pub fn start_of(&self, day: Day) -> UnixMillis {
+        let start = day.date().to_zoned(self.rules.clone());
+        UnixMillis(start.map_or(i64::from(day.0) * 86_400_000, |zoned| zoned.timestamp().as_millisecond()))
+    }
+}
+
+/// Where the current time comes from: the system, or a value that a test or the demonstration moves by hand.
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    System,
+    Set(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// The system's wall clock.
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock that stands at `now` until [`Clock::set`] moves it. Clones share the hand.
+    pub fn standing_at(now: UnixMillis) -> Self {
+        Self(Source::Set(Arc::new(AtomicI64::new(now.0))))
+    }
+
+    /// Moves a clock made by [`Clock::standing_at`]; the system's clock is left alone.
+    pub fn set(&self, now: UnixMillis) {
+        match &self.0 {
+            Source::System => {}
+            Source::Set(hand) => hand.store(now.0, Ordering::SeqCst),
+        }
+    }
+
+    /// The current time.
+    #[expect(clippy::disallowed_methods, reason = "this file is the one place that asks the system for the time")]
+    pub fn now(&self) -> UnixMillis {
+        match &self.0 {
+            Source::System => {
+                let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                UnixMillis(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
+            }
+            Source::Set(hand) => UnixMillis(hand.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// A monotonic instant, for deadlines and durations: never for choosing a day.
+    #[expect(clippy::disallowed_methods, reason = "this file is the one place that asks the system for the time")]
+    pub fn monotonic() -> Instant {
+        Instant::now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_the_zones_own() {
+        let midnight_utc = UnixMillis(1_793_318_400_000); // 2026-10-30T00:00:00Z
+        let day = |name| Zone::named(name).unwrap().day_of(midnight_utc).to_string();
+        assert_eq!(day("UTC"), "2026-10-30");
+        assert_eq!(day("America/Los_Angeles"), "2026-10-29");
+        assert_eq!(day("Pacific/Tongatapu"), "2026-10-30");
+    }
+
+    #[test]
+    fn a_day_with_a_clock_change_is_25_hours_long() {
+        let berlin = Zone::named("Europe/Berlin").unwrap();
+        let day: Day = "2026-10-25".parse().unwrap();
+        assert_eq!(berlin.start_of(day.next()).since(berlin.start_of(day)), 25 * 3_600_000);
+    }
+
+    #[test]
+    fn a_day_survives_text() {
+        for text in ["1970-01-01", "2026-11-22", "2149-06-06"] {
+            assert_eq!(text.parse::<Day>().unwrap().to_string(), text);
+        }
+    }
+}

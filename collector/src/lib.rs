@@ -1,0 +1,15 @@
+//! Headcount counts heads, not faces.
+
+pub mod beacon;
+pub mod clock;
+pub mod consent;
+pub mod enrich;
+pub mod event;
+pub mod limits;
+pub mod outcome;
+pub mod privacy;
+pub mod server;
+pub mod sink;
+pub mod site;
+pub mod spool;
+pub mod store;

@@ -1,0 +1,90 @@
+//! Every bound of what is read, held, waited for or stored, named in one place. Each has a test that hits it.
+
+use std::time::Duration;
+
+/// Bytes of a `POST /e` body: what a browser lets `sendBeacon` have in flight.
+pub const BEACON_BODY_BYTES: usize = 64 * 1024;
+/// Events in one `POST /e` body.
+pub const BEACON_EVENTS: usize = 50;
+/// Bytes of a `POST /v1/events` body as it arrives.
+pub const BATCH_BODY_BYTES: usize = 1024 * 1024;
+/// Bytes of a `POST /v1/events` body once unpacked.
+pub const BATCH_DECODED_BYTES: usize = 8 * 1024 * 1024;
+/// Events in one `POST /v1/events` body.
+pub const BATCH_EVENTS: usize = 5_000;
+/// Bytes of all bodies that are being received or unpacked at one time, over all connections.
+pub const BODIES_IN_FLIGHT_BYTES: usize = 16 * 1024 * 1024;
+/// Depth of nested JSON.
+pub const JSON_DEPTH: usize = 8;
+
+/// Bytes of a request's head: request line and headers.
+pub const HEAD_BYTES: usize = 16 * 1024;
+/// Headers of a request.
+pub const HEADERS: usize = 100;
+/// Bytes of a request's target (path and query).
+pub const TARGET_BYTES: usize = 8 * 1024;
+/// Connections open at one time, over all workers.
+pub const CONNECTIONS: usize = 20_000;
+/// From accepting a connection, or from the first byte of a head, to the end of the head.
+pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// From the end of the head to the end of the body.
+pub const BODY_DEADLINE: Duration = Duration::from_secs(30);
+/// A kept-alive connection without a request.
+pub const IDLE_DEADLINE: Duration = Duration::from_secs(75);
+/// From a request to an answer that the client has taken.
+pub const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+/// From SIGTERM to the end of the process.
+pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Bytes of a site id.
+pub const SITE_BYTES: usize = 253;
+/// Bytes of an event's name.
+pub const NAME_BYTES: usize = 128;
+/// Bytes of a page's URL, a screen's name or a referrer, as sent.
+pub const URL_BYTES: usize = 2_048;
+/// Bytes of a path as stored.
+pub const PATH_BYTES: usize = 512;
+/// Properties of an event.
+pub const PROPS: usize = 30;
+/// Bytes of a property's key.
+pub const PROP_KEY_BYTES: usize = 64;
+/// Bytes of a property's value.
+pub const PROP_VALUE_BYTES: usize = 500;
+/// Bytes of one campaign tag.
+pub const CAMPAIGN_BYTES: usize = 128;
+/// Bytes of a language tag.
+pub const LANGUAGE_BYTES: usize = 35;
+/// Bytes of an app's version.
+pub const APP_VERSION_BYTES: usize = 32;
+/// Bytes of an operating system's name and version as an app sends it.
+pub const OS_BYTES: usize = 64;
+/// Bytes of a device model.
+pub const DEVICE_MODEL_BYTES: usize = 64;
+/// Bytes of a session id, an install id, an event id or an idempotency key.
+pub const ID_BYTES: usize = 128;
+/// Bytes of a user agent that are looked at; the rest is cut off.
+pub const USER_AGENT_BYTES: usize = 512;
+/// Pixels of a screen's width.
+pub const WIDTH_PIXELS: u32 = 65_535;
+/// Milliseconds of visible time in one engagement event: a day.
+pub const ENGAGED_MILLIS: u32 = 86_400_000;
+/// Milliseconds of an event's age: more than any day stays open.
+pub const AGE_MILLIS: u64 = 400 * 86_400_000;
+/// Largest amount of money, in whole units of its currency.
+pub const VALUE_UNITS: i64 = 1_000_000_000;
+
+/// Time zones in one configuration: each is a partition a day in every table.
+pub const ZONES: usize = 8;
+/// User agents whose classification is remembered, a worker.
+pub const AGENTS_CACHED: usize = 8_192;
+/// Distinct values per (site, day, dimension) that one node adds to the rollup; more become `(other)`.
+pub const DISTINCT_VALUES: usize = 10_000;
+
+/// Rows of a segment.
+pub const SEGMENT_ROWS: u32 = 500_000;
+/// Bytes of a segment.
+pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+/// How long after its first row a segment is sealed at the latest.
+pub const SEGMENT_AGE: Duration = Duration::from_secs(1);
+/// Rows that wait for one group commit; a commit that would pass it is refused with 503.
+pub const COMMIT_BYTES: usize = 16 * 1024 * 1024;

@@ -1,0 +1,5 @@
+//! Stub.
+
+/// Networks of a configuration, as CIDRs.
+#[derive(Clone, Debug, Default)]
+pub struct Networks(Vec<ipnet::IpNet>);
