@@ -5,6 +5,7 @@ pub mod clock;
 pub mod consent;
 pub mod enrich;
 pub mod event;
+pub mod leak;
 pub mod limits;
 pub mod outcome;
 pub mod privacy;

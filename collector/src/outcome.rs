@@ -51,6 +51,8 @@ reasons! {
         DoNotTrack => "dnt",
         /// `Sec-GPC: 1`, or `gpc` in the payload.
         GlobalPrivacyControl => "gpc",
+        /// The visitor has opted out on this site or in this app.
+        OptedOut => "opted_out",
         /// Consent was denied, or analytics refused.
         ConsentDenied => "consent_denied",
         /// The site asks for consent and the event carries none.

@@ -7,6 +7,8 @@ pub mod batch;
 pub mod field;
 pub mod json;
 pub mod query;
+#[cfg(test)]
+pub(crate) mod samples;
 
 use std::borrow::Cow;
 
