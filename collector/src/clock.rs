@@ -102,6 +102,12 @@ impl Zone {
         Day::from_date(timestamp.to_zoned(self.rules.clone()).date())
     }
 
+    /// The hour of the day, 0 to 23, that `instant` falls into in this zone. An hour that a clock change repeats is one hour.
+    pub fn hour_of(&self, instant: UnixMillis) -> u8 {
+        let timestamp = jiff::Timestamp::from_millisecond(instant.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        self.rules.to_datetime(timestamp).hour().unsigned_abs()
+    }
+
     /// The first instant of `day` in this zone (the later side of a gap at midnight).
     pub fn start_of(&self, day: Day) -> UnixMillis {
         let start = day.date().to_zoned(self.rules.clone());
@@ -175,6 +181,17 @@ mod tests {
         let berlin = Zone::named("Europe/Berlin").unwrap();
         let day: Day = "2026-10-25".parse().unwrap();
         assert_eq!(berlin.start_of(day.next()).since(berlin.start_of(day)), 25 * 3_600_000);
+    }
+
+    #[test]
+    fn an_hour_is_the_zones_own_and_a_repeated_one_is_one() {
+        let hour = |zone, instant| Zone::named(zone).unwrap().hour_of(UnixMillis(instant));
+        assert_eq!(hour("UTC", 1_793_318_399_999), 23);
+        assert_eq!(hour("Asia/Kolkata", 1_793_318_399_999), 5);
+        let summer_two_o_clock = 1_792_886_400_000; // 2026-10-25T00:00:00Z, the day Berlin's clocks go back.
+        assert_eq!(hour("Europe/Berlin", summer_two_o_clock), 2);
+        assert_eq!(hour("Europe/Berlin", summer_two_o_clock + 3_600_000), 2);
+        assert_eq!(hour("Europe/Berlin", summer_two_o_clock + 7_200_000), 3);
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod leak;
 pub mod limits;
 pub mod outcome;
 pub mod privacy;
+pub mod row;
 pub mod server;
 pub mod sink;
 pub mod site;
