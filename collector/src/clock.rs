@@ -88,10 +88,11 @@ impl Zone {
     /// Looks `name` (for example `Europe/Berlin`) up in the system's database, else in the bundled one.
     pub fn named(name: &str) -> Result<Self, jiff::Error> {
         let rules = TimeZone::get(name)?;
-        Ok(Self { name: name.into(), rules })
+        let name = rules.iana_name().unwrap_or(name).into();
+        Ok(Self { name, rules })
     }
 
-    /// The IANA name as the operator wrote it.
+    /// The IANA name as the database spells it, however the operator did.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -192,6 +193,12 @@ mod tests {
         assert_eq!(hour("Europe/Berlin", summer_two_o_clock), 2);
         assert_eq!(hour("Europe/Berlin", summer_two_o_clock + 3_600_000), 2);
         assert_eq!(hour("Europe/Berlin", summer_two_o_clock + 7_200_000), 3);
+    }
+
+    #[test]
+    fn a_zone_has_one_spelling() {
+        assert_eq!(Zone::named("europe/berlin").unwrap().name(), "Europe/Berlin");
+        assert!(Zone::named("Europe/Atlantis").is_err());
     }
 
     #[test]

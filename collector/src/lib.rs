@@ -2,6 +2,7 @@
 
 pub mod beacon;
 pub mod clock;
+pub mod config;
 pub mod consent;
 pub mod enrich;
 pub mod event;

@@ -88,3 +88,16 @@ pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 pub const SEGMENT_AGE: Duration = Duration::from_secs(1);
 /// Rows that wait for one group commit; a commit that would pass it is refused with 503.
 pub const COMMIT_BYTES: usize = 16 * 1024 * 1024;
+
+/// Hours after a day's start at which it is closed. A shorter time could close a day that is not over; a longer one would keep pseudonyms too long.
+pub const CLOSE_AFTER_HOURS: std::ops::RangeInclusive<u16> = 30..=168;
+/// Hours after a day's start at which it is closed when nobody says.
+pub const CLOSE_AFTER_HOURS_DEFAULT: u16 = 48;
+/// Threads that serve visitors.
+pub const WORKERS: usize = 64;
+/// Bytes of memory for the embedded engine's queries: least, default, most.
+pub const ENGINE_MEMORY_BYTES: (u64, u64, u64) = (512 << 20, 1 << 30, 1 << 40);
+/// Bytes of disk for the spool: least, default, most.
+pub const SPOOL_BYTES: (u64, u64, u64) = (1 << 30, 8 << 30, 1 << 44);
+/// Entries in one of a site's lists of routes, kept paths or kept parameters.
+pub const SITE_RULES: usize = 200;
