@@ -1,1 +1,208 @@
-//! Stub.
+//! The append-only log between an answer and ClickHouse: what is answered with a 2xx is in here, synced.
+//!
+//! Every worker has a [`Log`] of its own, so nothing is shared on the hot path. A log keeps one open segment per (table, time zone, day). Rows are
+//! encoded straight into the segment's buffer; one commit at a time takes all buffers to a thread that writes and syncs them, and completes all
+//! requests in them with one wake-up. There is no timer in it: the next commit starts when the last one ends. A segment that is old or large enough
+//! is sealed and becomes a [`Sealed`], which the sink delivers and then removes.
+//!
+//! ```text
+//! request ── append ─> buffer of the open segment ─┐            (worker thread)
+//! request ── append ─> buffer of the open segment ─┤
+//!                                        commit ───┴─> allocate · write · fdatasync   (its sync thread)
+//! request <── wake ─────────────────────────────────── done
+//!                                        seal ───────> footer · fdatasync · rename ──> Sealed ──> sink
+//! ```
+//!
+//! The format is described in [`format`]; what happens to what a crash leaves is in [`recover`].
+
+mod disk;
+pub mod format;
+pub mod inspect;
+pub mod recover;
+pub mod sealed;
+mod segment;
+mod syncer;
+mod writer;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+pub use sealed::Sealed;
+pub use writer::{Log, Receipt, Rows};
+
+/// Why a spool cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process works on the same folder.
+    #[error("another headcount process uses the spool in {0}")]
+    InUse(PathBuf),
+    /// The folder cannot be used.
+    #[error("the spool in {path} cannot be opened")]
+    Io {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The files that say who this node is are damaged; they are never guessed.
+    #[error("{0} is damaged; move the spool's folder away and start again, then deliver the old one with its own files")]
+    Identity(PathBuf),
+}
+
+/// The spool of one node: its folder, who it is, and how full it is. Shared by all workers' logs.
+#[derive(Debug)]
+pub struct Spool {
+    folder: PathBuf,
+    node: u64,
+    hash_key: [u8; 32],
+    batches: Batches,
+    gauge: Arc<Gauge>,
+    _lock: File,
+}
+
+impl Spool {
+    /// Opens or makes the spool in `folder`, which may hold at most `bytes_max`. Does not look at segments yet; see [`recover`].
+    pub fn open(folder: &Path, bytes_max: u64) -> Result<Self, OpenError> {
+        let failed = |source: io::Error| OpenError::Io { path: folder.to_owned(), source };
+        disk::create_folder(folder).map_err(failed)?;
+        let lock = disk::lock(&folder.join("lock")).map_err(|source| match source.kind() {
+            io::ErrorKind::WouldBlock => OpenError::InUse(folder.to_owned()),
+            _ => failed(source),
+        })?;
+        let node =
+            u64::from_le_bytes(identity(&folder.join("node")).map_err(failed)?.ok_or_else(|| OpenError::Identity(folder.join("node")))?);
+        let hash_key = identity(&folder.join("hash-key")).map_err(failed)?.ok_or_else(|| OpenError::Identity(folder.join("hash-key")))?;
+        let batches =
+            Batches::open(&folder.join("next-batch")).map_err(failed)?.ok_or_else(|| OpenError::Identity(folder.join("next-batch")))?;
+        Ok(Self { folder: folder.to_owned(), node, hash_key, batches, gauge: Arc::new(Gauge::new(bytes_max)), _lock: lock })
+    }
+
+    /// Drawn at random when the folder was made; never restored from a backup.
+    pub fn node(&self) -> u64 {
+        self.node
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// How full the spool is.
+    pub fn gauge(&self) -> &Arc<Gauge> {
+        &self.gauge
+    }
+
+    /// Hash of a client's own key, under bytes that exist only in this folder; never zero.
+    pub fn hash(&self, site: &str, key: &str) -> u64 {
+        let mut hasher = Hmac::<Sha256>::new_from_slice(&self.hash_key).expect("HMAC takes a key of any length");
+        hasher.update(&(site.len() as u64).to_le_bytes());
+        hasher.update(site.as_bytes());
+        hasher.update(key.as_bytes());
+        let digest = hasher.finalize().into_bytes();
+        u64::from_le_bytes(digest[..8].try_into().expect("a digest has 32 bytes")).max(1)
+    }
+}
+
+/// Random bytes that are drawn once and kept; `None` when the file is there and has another length.
+fn identity<const LENGTH: usize>(path: &Path) -> io::Result<Option<[u8; LENGTH]>> {
+    if let Some(bytes) = disk::read_small(path)? {
+        return Ok(bytes.try_into().ok());
+    }
+    let mut fresh = [0; LENGTH];
+    getrandom::fill(&mut fresh).map_err(io::Error::other)?;
+    disk::replace_small(path, &fresh)?;
+    Ok(Some(fresh))
+}
+
+/// Gives every segment a number that this node has never given before, also not before a crash: numbers are reserved on disk in blocks.
+#[derive(Debug)]
+struct Batches {
+    path: PathBuf,
+    state: std::sync::Mutex<Reserved>,
+}
+
+#[derive(Debug)]
+struct Reserved {
+    next: u64,
+    end: u64,
+}
+
+impl Batches {
+    const BLOCK: u64 = 4_096;
+
+    fn open(path: &Path) -> io::Result<Option<Self>> {
+        let next = match disk::read_small(path)? {
+            None => 1,
+            Some(bytes) => match <[u8; 8]>::try_from(bytes) {
+                Ok(bytes) => u64::from_le_bytes(bytes),
+                Err(_) => return Ok(None),
+            },
+        };
+        Ok(Some(Self { path: path.to_owned(), state: std::sync::Mutex::new(Reserved { next, end: next }) }))
+    }
+
+    /// The next number. Taken about once a second and worker, so a lock and, each 4,096 times, a small synced write are of no weight.
+    fn draw(&self) -> io::Result<u64> {
+        let mut reserved = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if reserved.next == reserved.end {
+            let end = reserved.end + Self::BLOCK;
+            disk::replace_small(&self.path, &end.to_le_bytes())?;
+            reserved.end = end;
+        }
+        let batch = reserved.next;
+        reserved.next += 1;
+        Ok(batch)
+    }
+}
+
+/// How many bytes the spool holds on disk, and whether it may take more. Full at its bound; takes again below nine tenths of it.
+#[derive(Debug)]
+pub struct Gauge {
+    bytes: AtomicU64,
+    bytes_max: u64,
+    full: AtomicBool,
+}
+
+impl Gauge {
+    fn new(bytes_max: u64) -> Self {
+        Self { bytes: AtomicU64::new(0), bytes_max, full: AtomicBool::new(false) }
+    }
+
+    /// Bytes on disk now.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The bound.
+    pub fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
+    /// Whether nothing more is taken until the sink has made room.
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, bytes: u64) {
+        let now = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if now >= self.bytes_max {
+            self.full.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn subtract(&self, bytes: u64) {
+        let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if before.saturating_sub(bytes) < self.bytes_max / 10 * 9 {
+            self.full.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,324 @@
+//! The bytes of a segment: header, frames, footer.
+//!
+//! All numbers are little-endian. A segment is one file, written from its start to its end and never changed:
+//!
+//! ```text
+//! header   8  "HCSPOOL1"
+//!          4  length of the rest of the header, in bytes
+//!          4  CRC32C of the rest of the header
+//!             node u64 · batch u64 · day u16 · schema id u32
+//!             time zone, table, column list: each a u16 length and that many bytes of UTF-8
+//!
+//! frame    4  "FRM1"                                          one frame for each request's rows of that day
+//!          4  length of what follows this field, in bytes
+//!          4  CRC32C of what follows this field
+//!          4  number of rows, n
+//!          8  keyed hash of (site, idempotency key), or zero
+//!             n rows in RowBinary
+//!      8 * n  keyed hash of (site, event id) for each row, or zero
+//!
+//! footer   4  "SEAL"
+//!          4  length of what follows this field: 20
+//!          4  CRC32C of what follows this field
+//!          4  number of frames
+//!          8  number of rows
+//!          8  bytes of RowBinary in all frames
+//!          4  CRC32C over the CRC fields of all frames, in order
+//! ```
+//!
+//! A row's first columns are `node` and `batch`, so a row can prove which segment it came from. The rows of all frames, in order, are the body of
+//! the segment's one INSERT. While a segment is being written the file is longer than its content: what follows is zeros, and no frame begins with
+//! zeros. Nothing in a segment is raw: rows hold what `event.rs` allows, and the hashes are keyed with bytes that exist only in the spool's folder.
+
+use crate::clock::Day;
+
+/// First bytes of every segment of this version.
+pub(super) const MAGIC: [u8; 8] = *b"HCSPOOL1";
+/// Bytes before the part of the header whose length the header states.
+pub(super) const HEADER_PREFIX: usize = 16;
+/// More than any header can have; bounds what is read of a damaged one.
+pub(super) const HEADER_MAX: usize = 64 * 1024;
+const FRAME_MAGIC: [u8; 4] = *b"FRM1";
+const FOOTER_MAGIC: [u8; 4] = *b"SEAL";
+/// Magic, length and checksum, before frame and footer alike.
+pub(super) const PREFIX: usize = 12;
+/// Row count and key hash.
+pub(super) const FRAME_FIXED: usize = 12;
+/// Where the rows begin in a frame's body.
+pub(super) const PREFIX_OF_ROWS: usize = FRAME_FIXED;
+/// Row hashes are 64 bits wide.
+pub(super) const HASH: usize = 8;
+/// The footer with its prefix.
+pub(super) const FOOTER: usize = PREFIX + 24;
+
+/// What a segment says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Drawn at random when the spool's folder was made.
+    pub node: u64,
+    /// Never given twice by a node.
+    pub batch: u64,
+    /// The day that every row in it falls on.
+    pub day: Day,
+    /// Version of the row's layout.
+    pub schema_id: u32,
+    /// The time zone whose day it is; with the day, the partition.
+    pub zone: Box<str>,
+    /// The table its rows belong to.
+    pub table: Box<str>,
+    /// The columns of each row, comma-separated, as the INSERT names them.
+    pub columns: Box<str>,
+}
+
+impl Header {
+    /// The header's bytes.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&[0; 8]);
+        bytes.extend_from_slice(&self.node.to_le_bytes());
+        bytes.extend_from_slice(&self.batch.to_le_bytes());
+        bytes.extend_from_slice(&self.day.0.to_le_bytes());
+        bytes.extend_from_slice(&self.schema_id.to_le_bytes());
+        for text in [&self.zone, &self.table, &self.columns] {
+            bytes.extend_from_slice(&length_u16(text).to_le_bytes());
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        let length = u32::try_from(bytes.len() - HEADER_PREFIX).expect("a header is far below 4 GiB");
+        let checksum = crc32c::crc32c(&bytes[HEADER_PREFIX..]);
+        bytes[8..12].copy_from_slice(&length.to_le_bytes());
+        bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a header from the start of a segment; returns it and its length in bytes, or `None` when it is damaged.
+    pub(super) fn decode(bytes: &[u8]) -> Option<(Self, usize)> {
+        let mut prefix = Reader(bytes);
+        (prefix.take(8)? == MAGIC).then_some(())?;
+        let length = prefix.u32()? as usize;
+        let checksum = prefix.u32()?;
+        let mut body = Reader(prefix.take(length)?);
+        (crc32c::crc32c(body.0) == checksum).then_some(())?;
+        let header = Self {
+            node: body.u64()?,
+            batch: body.u64()?,
+            day: Day(body.u16()?),
+            schema_id: body.u32()?,
+            zone: body.text()?,
+            table: body.text()?,
+            columns: body.text()?,
+        };
+        Some((header, HEADER_PREFIX + length))
+    }
+}
+
+fn length_u16(text: &str) -> u16 {
+    u16::try_from(text.len()).expect("names and column lists are our own and shorter than 64 KiB")
+}
+
+/// Starts a frame at the end of `buffer` and returns where it starts. Rows are appended after it, then [`finish_frame`] completes it.
+pub(super) fn begin_frame(buffer: &mut Vec<u8>) -> usize {
+    let start = buffer.len();
+    buffer.extend_from_slice(&[0; PREFIX + FRAME_FIXED]);
+    start
+}
+
+/// Completes the frame that starts at `start`: `hashes` has one entry per row. Returns the frame's checksum.
+pub(super) fn finish_frame(buffer: &mut Vec<u8>, start: usize, key: u64, hashes: &[u64]) -> u32 {
+    for hash in hashes {
+        buffer.extend_from_slice(&hash.to_le_bytes());
+    }
+    let rows = u32::try_from(hashes.len()).expect("a request holds at most a few thousand events");
+    let fixed = start + PREFIX;
+    buffer[fixed..fixed + 4].copy_from_slice(&rows.to_le_bytes());
+    buffer[fixed + 4..fixed + 12].copy_from_slice(&key.to_le_bytes());
+    finish(buffer, start, FRAME_MAGIC)
+}
+
+fn finish(buffer: &mut [u8], start: usize, magic: [u8; 4]) -> u32 {
+    let body = start + PREFIX;
+    let length = u32::try_from(buffer.len() - body).expect("a commit is bounded far below 4 GiB");
+    let checksum = crc32c::crc32c(&buffer[body..]);
+    buffer[start..start + 4].copy_from_slice(&magic);
+    buffer[start + 4..start + 8].copy_from_slice(&length.to_le_bytes());
+    buffer[start + 8..start + 12].copy_from_slice(&checksum.to_le_bytes());
+    checksum
+}
+
+/// What a segment holds, kept while it is written and stated in its footer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Frames.
+    pub frames: u32,
+    /// Rows of all frames.
+    pub rows: u64,
+    /// Bytes of RowBinary of all frames.
+    pub row_bytes: u64,
+    /// CRC32C over the frames' own checksums.
+    pub chain: u32,
+}
+
+impl Totals {
+    /// Adds one frame.
+    pub(super) fn add(&mut self, rows: usize, row_bytes: usize, checksum: u32) {
+        self.frames += 1;
+        self.rows += rows as u64;
+        self.row_bytes += row_bytes as u64;
+        self.chain = crc32c::crc32c_append(self.chain, &checksum.to_le_bytes());
+    }
+
+    /// The footer's bytes.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![0; PREFIX];
+        bytes.extend_from_slice(&self.frames.to_le_bytes());
+        bytes.extend_from_slice(&self.rows.to_le_bytes());
+        bytes.extend_from_slice(&self.row_bytes.to_le_bytes());
+        bytes.extend_from_slice(&self.chain.to_le_bytes());
+        finish(&mut bytes, 0, FOOTER_MAGIC);
+        bytes
+    }
+}
+
+/// What stands at some place of a segment.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Record {
+    /// A frame whose body is this long.
+    Frame { length: usize, checksum: u32 },
+    /// The footer.
+    Footer { checksum: u32 },
+    /// Neither: the end of what was written, or damage.
+    Nothing,
+}
+
+/// Reads the prefix of a record.
+pub(super) fn record(prefix: &[u8]) -> Record {
+    let mut reader = Reader(prefix);
+    let (Some(magic), Some(length), Some(checksum)) = (reader.take(4), reader.u32(), reader.u32()) else { return Record::Nothing };
+    match magic {
+        magic if magic == FRAME_MAGIC => Record::Frame { length: length as usize, checksum },
+        magic if magic == FOOTER_MAGIC && length as usize == FOOTER - PREFIX => Record::Footer { checksum },
+        _ => Record::Nothing,
+    }
+}
+
+/// Where the next frame could begin in `bytes`: used to find good frames after a damaged one.
+pub(super) fn next_magic(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(4).position(|window| window == FRAME_MAGIC || window == FOOTER_MAGIC)
+}
+
+/// A frame's body, checked against its checksum and taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Frame<'a> {
+    /// Keyed hash of (site, idempotency key), or zero.
+    pub(super) key: u64,
+    /// RowBinary of all its rows.
+    pub(super) rows: &'a [u8],
+    /// How many rows that is.
+    pub(super) count: usize,
+    /// One keyed hash per row, eight bytes each.
+    pub(super) hashes: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// `None` when the body does not match its checksum.
+    pub(super) fn decode(body: &'a [u8], checksum: u32) -> Option<Self> {
+        (crc32c::crc32c(body) == checksum).then_some(())?;
+        let mut reader = Reader(body);
+        let count = reader.u32()? as usize;
+        let key = reader.u64()?;
+        let rows = reader.0.len().checked_sub(count.checked_mul(HASH)?)?;
+        Some(Self { key, rows: reader.take(rows)?, count, hashes: reader.0 })
+    }
+}
+
+/// Reads the footer's body; `None` when it is damaged.
+pub(super) fn footer(body: &[u8], checksum: u32) -> Option<Totals> {
+    (crc32c::crc32c(body) == checksum).then_some(())?;
+    let mut reader = Reader(body);
+    Some(Totals { frames: reader.u32()?, rows: reader.u64()?, row_bytes: reader.u64()?, chain: reader.u32()? })
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        Some(u16::from_le_bytes(self.take(2)?.try_into().ok()?))
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
+    }
+
+    fn text(&mut self) -> Option<Box<str>> {
+        let length = self.u16()?;
+        Some(std::str::from_utf8(self.take(usize::from(length))?).ok()?.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> Header {
+        Header {
+            node: 7,
+            batch: 9,
+            day: Day(20_000),
+            schema_id: 1,
+            zone: "Europe/Berlin".into(),
+            table: "events".into(),
+            columns: "node,batch,site".into(),
+        }
+    }
+
+    #[test]
+    fn a_header_survives_and_a_flipped_bit_does_not() {
+        let bytes = header().encode();
+        assert_eq!(Header::decode(&bytes), Some((header(), bytes.len())));
+        for position in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[position] ^= 1;
+            assert_eq!(Header::decode(&damaged), None, "byte {position}");
+        }
+        assert_eq!(Header::decode(&bytes[..bytes.len() - 1]), None);
+    }
+
+    #[test]
+    fn a_frame_survives_and_a_flipped_bit_does_not() {
+        let mut buffer = Vec::new();
+        let start = begin_frame(&mut buffer);
+        buffer.extend_from_slice(b"two rows");
+        let checksum = finish_frame(&mut buffer, start, 3, &[0, 5]);
+        let Record::Frame { length, checksum: stated } = record(&buffer[..PREFIX]) else { panic!("no frame") };
+        assert_eq!((length, stated), (buffer.len() - PREFIX, checksum));
+        let frame = Frame::decode(&buffer[PREFIX..], checksum).unwrap();
+        assert_eq!((frame.key, frame.rows, frame.count), (3, &b"two rows"[..], 2));
+        assert_eq!(frame.hashes, [[0; 8], 5_u64.to_le_bytes()].concat());
+        for position in PREFIX..buffer.len() {
+            let mut damaged = buffer.clone();
+            damaged[position] ^= 1;
+            assert_eq!(Frame::decode(&damaged[PREFIX..], checksum), None, "byte {position}");
+        }
+    }
+
+    #[test]
+    fn a_footer_states_what_was_added() {
+        let mut totals = Totals::default();
+        totals.add(2, 8, 0xabcd);
+        totals.add(1, 4, 0x1234);
+        let bytes = totals.encode();
+        assert_eq!(bytes.len(), FOOTER);
+        let Record::Footer { checksum } = record(&bytes[..PREFIX]) else { panic!("no footer") };
+        assert_eq!(footer(&bytes[PREFIX..], checksum), Some(totals));
+        assert_eq!(record(&[0; PREFIX]), Record::Nothing);
+    }
+}

@@ -1,0 +1,213 @@
+//! What a crash leaves: every file in the spool's folder becomes a sealed segment again, or is gone, or lies in quarantine. No human is needed.
+//!
+//! * A segment that was being written keeps every frame whose checksum holds. What follows the last of them is the torn end of a commit that nobody
+//!   was told had succeeded.
+//! * A damaged frame with good ones behind it goes to the folder `quarantine`, is counted, and the good ones live on in a rewritten segment of the
+//!   same number: their rows carry it.
+//! * Memory does not grow with what is found: one frame is held at a time.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::format::{self, FOOTER, Frame, Header, PREFIX, Record, Totals};
+use super::sealed::{Sealed, read_header};
+use super::segment::{Range, copy, rewrite, sealed_path};
+use super::{Gauge, Spool, disk};
+
+/// What was found at start.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Segments to deliver, oldest first.
+    pub sealed: Vec<Sealed>,
+    /// Damaged pieces that were put aside.
+    pub quarantined: u64,
+    /// Segments an operator must look at.
+    pub parked: u64,
+    /// Files that held no row.
+    pub empty: u64,
+}
+
+/// Looks through the spool's folder. Must run before any [`super::Log`] writes.
+pub fn recover(spool: &Spool) -> io::Result<Recovered> {
+    let mut recovered = Recovered::default();
+    for path in disk::list(spool.folder())? {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("fresh") => disk::remove(&path)?,
+            Some("open" | "sealed") => segment(spool, &path, &mut recovered)?,
+            _ => {}
+        }
+    }
+    let parked = spool.folder().join("parked");
+    if parked.is_dir() {
+        recovered.parked = disk::list(&parked)?.len() as u64;
+    }
+    recovered.sealed.sort_by_key(|sealed| sealed.header().batch);
+    disk::sync_folder(spool.folder())?;
+    Ok(recovered)
+}
+
+fn segment(spool: &Spool, path: &Path, recovered: &mut Recovered) -> io::Result<()> {
+    let file = disk::open(path)?;
+    let length = disk::length(&file)?;
+    let Some((header, start)) = read_header(&file)? else {
+        return without_header(path, &file, length, recovered);
+    };
+    let scan = scan(&file, start as u64, length)?;
+    let gauge = spool.gauge();
+    if scan.totals.rows == 0 && scan.damaged.is_empty() {
+        recovered.empty += 1;
+        return disk::remove(path);
+    }
+    let target = sealed_path(spool.folder(), header.batch);
+    if let Some(end) = scan.footer_end.filter(|_| scan.damaged.is_empty()) {
+        if path != target {
+            disk::truncate(&file, end)?;
+            disk::sync(&file)?;
+            disk::rename(path, &target)?;
+        }
+        recovered.sealed.push(adopt(target, header, scan.totals, end, gauge));
+        return Ok(());
+    }
+    for damaged in &scan.damaged {
+        quarantine(spool.folder(), header.batch, &file, *damaged)?;
+        recovered.quarantined += 1;
+    }
+    let start = Range { offset: 0, length: start as u64 };
+    let pieces: Vec<Range> = std::iter::once(start).chain(scan.good).collect();
+    let length = rewrite(&file, &pieces, &scan.totals, &target)?;
+    if path != target {
+        disk::remove(path)?;
+    }
+    recovered.sealed.push(adopt(target, header, scan.totals, length, gauge));
+    Ok(())
+}
+
+fn adopt(path: std::path::PathBuf, header: Header, totals: Totals, bytes: u64, gauge: &Arc<Gauge>) -> Sealed {
+    gauge.add(bytes);
+    Sealed::new(path, header, totals, bytes, Arc::clone(gauge))
+}
+
+/// A header that cannot be read: nothing but zeros is a file whose first commit never ended; anything else is put aside whole.
+fn without_header(path: &Path, file: &File, length: u64, recovered: &mut Recovered) -> io::Result<()> {
+    let mut start = vec![0; 4_096];
+    let read = disk::read_at(file, &mut start, 0)?;
+    let torn =
+        path.extension().is_some_and(|extension| extension == "open") && (length == 0 || start[..read].iter().all(|byte| *byte == 0));
+    if torn {
+        recovered.empty += 1;
+        return disk::remove(path);
+    }
+    let folder = path.parent().unwrap_or(Path::new(".")).join("quarantine");
+    disk::create_folder(&folder)?;
+    recovered.quarantined += 1;
+    disk::rename(path, &folder.join(path.file_name().unwrap_or_default()))?;
+    disk::sync_folder(&folder)
+}
+
+/// What lies between a segment's header and its end.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    /// Good frames: offset and length with their prefix.
+    pub(super) good: Vec<Range>,
+    /// Damaged bytes that have something good behind them.
+    pub(super) damaged: Vec<Range>,
+    pub(super) totals: Totals,
+    /// Where the file ends, if a footer says so and agrees.
+    pub(super) footer_end: Option<u64>,
+}
+
+pub(super) fn scan(file: &File, start: u64, end: u64) -> io::Result<Scan> {
+    let mut scan = Scan::default();
+    let mut offset = start;
+    let mut body = Vec::new();
+    while offset < end {
+        match read_record(file, offset, end, &mut body)? {
+            Found::Frame { rows, row_bytes, checksum, length } => {
+                scan.totals.add(rows, row_bytes, checksum);
+                match scan.good.last_mut().filter(|last| last.offset + last.length == offset) {
+                    Some(last) => last.length += length,
+                    None => scan.good.push(Range { offset, length }),
+                }
+                offset += length;
+            }
+            Found::Footer(totals) => {
+                scan.footer_end = (totals == scan.totals).then_some(offset + FOOTER as u64);
+                break;
+            }
+            Found::Nothing => {
+                let Some(next) = next_record(file, offset + 1, end, &mut body)? else { break };
+                scan.damaged.push(Range { offset, length: next - offset });
+                offset = next;
+            }
+        }
+    }
+    Ok(scan)
+}
+
+enum Found {
+    Frame { rows: usize, row_bytes: usize, checksum: u32, length: u64 },
+    Footer(Totals),
+    Nothing,
+}
+
+fn read_record(file: &File, offset: u64, end: u64, body: &mut Vec<u8>) -> io::Result<Found> {
+    let mut prefix = [0; PREFIX];
+    if disk::read_at(file, &mut prefix, offset)? != PREFIX {
+        return Ok(Found::Nothing);
+    }
+    let (length, checksum, is_frame) = match format::record(&prefix) {
+        Record::Frame { length, checksum } => (length, checksum, true),
+        Record::Footer { checksum } => (FOOTER - PREFIX, checksum, false),
+        Record::Nothing => return Ok(Found::Nothing),
+    };
+    if length as u64 > end.saturating_sub(offset + PREFIX as u64) {
+        return Ok(Found::Nothing);
+    }
+    body.resize(length, 0);
+    if disk::read_at(file, body, offset + PREFIX as u64)? != length {
+        return Ok(Found::Nothing);
+    }
+    if !is_frame {
+        return Ok(format::footer(body, checksum).map_or(Found::Nothing, Found::Footer));
+    }
+    Ok(Frame::decode(body, checksum).map_or(Found::Nothing, |frame| Found::Frame {
+        rows: frame.count,
+        row_bytes: frame.rows.len(),
+        checksum,
+        length: (PREFIX + length) as u64,
+    }))
+}
+
+/// Where the next good frame or footer begins at or after `offset`. Reads the file in pieces that overlap by a magic's length.
+fn next_record(file: &File, mut offset: u64, end: u64, body: &mut Vec<u8>) -> io::Result<Option<u64>> {
+    let mut piece = vec![0; 64 * 1024];
+    while offset < end {
+        let read = disk::read_at(file, &mut piece, offset)?;
+        let mut from = 0;
+        while let Some(position) = format::next_magic(&piece[from..read]) {
+            let candidate = offset + (from + position) as u64;
+            if !matches!(read_record(file, candidate, end, body)?, Found::Nothing) {
+                return Ok(Some(candidate));
+            }
+            from += position + 1;
+        }
+        if read < piece.len() {
+            break;
+        }
+        offset += (read - 3) as u64;
+    }
+    Ok(None)
+}
+
+fn quarantine(folder: &Path, batch: u64, file: &File, damaged: Range) -> io::Result<()> {
+    let folder = folder.join("quarantine");
+    disk::create_folder(&folder)?;
+    let path = folder.join(format!("{batch:016x}-{}.damaged", damaged.offset));
+    disk::remove(&path)?;
+    let piece = disk::create(&path)?;
+    copy(file, damaged, &piece, 0)?;
+    disk::sync(&piece)?;
+    disk::sync_folder(&folder)
+}

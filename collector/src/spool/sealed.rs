@@ -1,0 +1,130 @@
+//! A sealed segment: never written again, read by the sink as the body of one INSERT, then removed or parked.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::format::{self, FOOTER, Frame, HEADER_MAX, Header, PREFIX, Record, Totals};
+use super::{Gauge, disk};
+
+/// A segment that waits for ClickHouse. Its bytes count in the spool's gauge until it is confirmed.
+#[derive(Debug)]
+pub struct Sealed {
+    path: PathBuf,
+    header: Header,
+    totals: Totals,
+    bytes: u64,
+    gauge: Arc<Gauge>,
+}
+
+/// Why a sealed segment cannot be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The system cannot read the file.
+    #[error("the segment cannot be read")]
+    Io(#[from] io::Error),
+    /// Its bytes do not match its checksums.
+    #[error("the segment is damaged")]
+    Damaged,
+}
+
+impl Sealed {
+    pub(super) fn new(path: PathBuf, header: Header, totals: Totals, bytes: u64, gauge: Arc<Gauge>) -> Self {
+        Self { path, header, totals, bytes, gauge }
+    }
+
+    /// What the segment says about itself.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// What it holds.
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Its length on disk.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads it from the start, one frame at a time. Blocking.
+    pub fn reader(&self) -> Result<Reader, ReadError> {
+        let file = disk::open(&self.path)?;
+        let (_, start) = read_header(&file)?.ok_or(ReadError::Damaged)?;
+        Ok(Reader { file, offset: start as u64, seen: Totals::default(), stated: self.totals, body: Vec::new() })
+    }
+
+    /// ClickHouse has it: the file goes, synced, and its bytes are free.
+    pub fn confirm(self) -> io::Result<()> {
+        disk::remove(&self.path)?;
+        self.gauge.subtract(self.bytes);
+        Ok(())
+    }
+
+    /// ClickHouse will not have it: the file moves to the folder `parked`, where it stays, counted, until an operator acts.
+    pub fn park(self) -> io::Result<PathBuf> {
+        let folder = self.path.parent().unwrap_or(Path::new(".")).to_owned();
+        let parked = folder.join("parked");
+        disk::create_folder(&parked)?;
+        let path = parked.join(self.path.file_name().unwrap_or_default());
+        disk::rename(&self.path, &path)?;
+        disk::sync_folder(&parked)?;
+        disk::sync_folder(&folder)?;
+        Ok(path)
+    }
+}
+
+/// Reads the header of a segment; `None` when it is damaged. The second value is where the first frame begins.
+pub(super) fn read_header(file: &File) -> io::Result<Option<(Header, usize)>> {
+    let mut bytes = vec![0; HEADER_MAX];
+    let length = disk::read_at(file, &mut bytes, 0)?;
+    Ok(Header::decode(&bytes[..length]))
+}
+
+/// Goes through a sealed segment once, checking every byte it gives out.
+#[derive(Debug)]
+pub struct Reader {
+    file: File,
+    offset: u64,
+    seen: Totals,
+    stated: Totals,
+    body: Vec<u8>,
+}
+
+impl Reader {
+    /// The rows of the next frame, in RowBinary; `None` once everything was read and agrees with the footer.
+    pub fn next_rows(&mut self) -> Result<Option<&[u8]>, ReadError> {
+        let mut prefix = [0; PREFIX];
+        if disk::read_at(&self.file, &mut prefix, self.offset)? != PREFIX {
+            return Err(ReadError::Damaged);
+        }
+        self.offset += PREFIX as u64;
+        match format::record(&prefix) {
+            Record::Frame { length, checksum } => self.frame(length, checksum).map(Some),
+            Record::Footer { .. } if self.seen == self.stated => Ok(None),
+            Record::Footer { .. } | Record::Nothing => Err(ReadError::Damaged),
+        }
+    }
+
+    fn frame(&mut self, length: usize, checksum: u32) -> Result<&[u8], ReadError> {
+        if length as u64 + FOOTER as u64 > disk::length(&self.file)?.saturating_sub(self.offset) {
+            return Err(ReadError::Damaged);
+        }
+        self.body.resize(length, 0);
+        if disk::read_at(&self.file, &mut self.body, self.offset)? != length {
+            return Err(ReadError::Damaged);
+        }
+        self.offset += length as u64;
+        let frame = Frame::decode(&self.body, checksum).ok_or(ReadError::Damaged)?;
+        self.seen.add(frame.count, frame.rows.len(), checksum);
+        let rows = format::PREFIX_OF_ROWS..format::PREFIX_OF_ROWS + frame.rows.len();
+        Ok(&self.body[rows])
+    }
+}

@@ -1,0 +1,179 @@
+//! A segment file while it is being written: created, grown ahead of need, appended to, synced, and at last sealed.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::format::{FOOTER, Header, Totals};
+use super::sealed::Sealed;
+use super::{Gauge, disk};
+
+/// The first piece of disk that a segment takes; each further piece is as large as what it has, up to [`GROWTH_MAX`].
+const GROWTH_MIN: u64 = 1024 * 1024;
+const GROWTH_MAX: u64 = 8 * 1024 * 1024;
+
+/// File name of a segment that is being written.
+pub(super) fn open_path(folder: &Path, batch: u64) -> PathBuf {
+    folder.join(format!("{batch:016x}.open"))
+}
+
+/// File name of a sealed segment.
+pub(super) fn sealed_path(folder: &Path, batch: u64) -> PathBuf {
+    folder.join(format!("{batch:016x}.sealed"))
+}
+
+/// The one open file of a segment. Whoever owns it is the only writer.
+#[derive(Debug)]
+pub(super) struct SegmentFile {
+    folder: PathBuf,
+    file: File,
+    header: Header,
+    /// Where what is synced ends.
+    synced: u64,
+    /// Where what is written ends.
+    written: u64,
+    /// Where the preallocated space ends.
+    allocated: u64,
+    /// What the synced frames hold.
+    totals: Totals,
+    poisoned: bool,
+    gauge: Arc<Gauge>,
+}
+
+impl SegmentFile {
+    /// Makes the file and takes its first piece of disk; the header is written but not synced. The folder must be synced before anything is promised.
+    pub(super) fn create(folder: &Path, header: Header, gauge: Arc<Gauge>) -> io::Result<Self> {
+        let path = open_path(folder, header.batch);
+        let file = disk::create(&path)?;
+        let bytes = header.encode();
+        let mut segment = Self {
+            folder: folder.to_owned(),
+            file,
+            header,
+            synced: 0,
+            written: 0,
+            allocated: 0,
+            totals: Totals::default(),
+            poisoned: false,
+            gauge,
+        };
+        let started = segment.reserve(bytes.len() as u64).and_then(|()| segment.append(&bytes));
+        if let Err(error) = started {
+            segment.discard();
+            return Err(error);
+        }
+        Ok(segment)
+    }
+
+    /// The number in its header.
+    pub(super) fn batch(&self) -> u64 {
+        self.header.batch
+    }
+
+    /// Makes sure that `bytes` more, and a footer, fit on the disk. Nothing is written.
+    pub(super) fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        let needed = self.written + bytes + FOOTER as u64;
+        if needed <= self.allocated {
+            return Ok(());
+        }
+        let growth = self.allocated.clamp(GROWTH_MIN, GROWTH_MAX);
+        let length = growth.max(needed - self.allocated);
+        disk::allocate(&self.file, self.allocated, length)?;
+        self.allocated += length;
+        self.gauge.add(length);
+        Ok(())
+    }
+
+    /// Writes `bytes` after what is there. A failure poisons the segment: how much of it arrived is unknown.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        disk::write_at(&self.file, bytes, self.written).inspect_err(|_| self.poisoned = true)?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Syncs what was appended; from here on it holds `totals`. A failure poisons the segment: the system may have thrown the pages away, so a
+    /// second try that succeeds would prove nothing.
+    pub(super) fn sync(&mut self, totals: Totals) -> io::Result<()> {
+        disk::sync(&self.file).inspect_err(|_| self.poisoned = true)?;
+        self.synced = self.written;
+        self.totals = totals;
+        Ok(())
+    }
+
+    /// Ends the segment. What was not synced is cut off. `None` when it holds no rows; then the file is gone.
+    pub(super) fn seal(mut self) -> io::Result<Option<Sealed>> {
+        if self.totals.rows == 0 {
+            self.discard();
+            return Ok(None);
+        }
+        if self.poisoned {
+            return self.rescue().map(Some);
+        }
+        self.written = self.synced;
+        self.append(&self.totals.encode())?;
+        disk::truncate(&self.file, self.written)?;
+        disk::sync(&self.file)?;
+        let path = sealed_path(&self.folder, self.header.batch);
+        disk::rename(&open_path(&self.folder, self.header.batch), &path)?;
+        disk::sync_folder(&self.folder)?;
+        self.gauge.subtract(self.allocated - self.written);
+        Ok(Some(Sealed::new(path, self.header, self.totals, self.written, self.gauge)))
+    }
+
+    /// Copies what was synced into a new file, because the poisoned one is never written or synced again.
+    fn rescue(self) -> io::Result<Sealed> {
+        let path = sealed_path(&self.folder, self.header.batch);
+        let length = rewrite(&self.file, &[Range { offset: 0, length: self.synced }], &self.totals, &path)?;
+        disk::remove(&open_path(&self.folder, self.header.batch))?;
+        disk::sync_folder(&self.folder)?;
+        self.gauge.add(length);
+        self.gauge.subtract(self.allocated);
+        Ok(Sealed::new(path, self.header, self.totals, length, self.gauge))
+    }
+
+    fn discard(&mut self) {
+        // A file that stays behind has no synced rows; recovery removes it.
+        let _ = disk::remove(&open_path(&self.folder, self.header.batch));
+        self.gauge.subtract(self.allocated);
+    }
+}
+
+/// A piece of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) offset: u64,
+    pub(super) length: u64,
+}
+
+/// Writes pieces of a segment (the header being one of them) and a footer into a new, synced file at `to`; after a crash there is what was there
+/// before, or the new one. Returns its length. The folder is the caller's to sync.
+pub(super) fn rewrite(from: &File, pieces: &[Range], totals: &Totals, to: &Path) -> io::Result<u64> {
+    let fresh = to.with_extension("fresh");
+    disk::remove(&fresh)?;
+    let file = disk::create(&fresh)?;
+    let mut written = 0;
+    for piece in pieces {
+        copy(from, *piece, &file, written)?;
+        written += piece.length;
+    }
+    disk::write_at(&file, &totals.encode(), written)?;
+    disk::sync(&file)?;
+    disk::rename(&fresh, to)?;
+    Ok(written + FOOTER as u64)
+}
+
+/// Copies one piece of `from` to `offset` of `to`. Holds at most 256 KiB of it at a time.
+pub(super) fn copy(from: &File, piece: Range, to: &File, offset: u64) -> io::Result<()> {
+    let mut buffer = vec![0; 256 * 1024];
+    let mut copied = 0;
+    while copied < piece.length {
+        let wanted = usize::try_from(piece.length - copied).map_or(buffer.len(), |left| left.min(buffer.len()));
+        if disk::read_at(from, &mut buffer[..wanted], piece.offset + copied)? != wanted {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        disk::write_at(to, &buffer[..wanted], offset + copied)?;
+        copied += wanted as u64;
+    }
+    Ok(())
+}

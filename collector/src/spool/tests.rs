@@ -1,0 +1,309 @@
+//! The spool as its users see it: what a resolved receipt promises, and what is found after a crash.
+
+use std::fs;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::LocalSet;
+
+use super::recover::recover;
+use super::{Log, OpenError, Sealed, Spool, inspect};
+use crate::clock::{Day, Zone};
+use crate::row::{EVENTS, OUTCOMES};
+
+const DAY: Day = Day(20_000);
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("headcount-spool-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        Self(path)
+    }
+
+    fn spool(&self) -> Arc<Spool> {
+        Arc::new(Spool::open(&self.0, 1 << 30).unwrap())
+    }
+
+    fn files(&self, extension: &str) -> Vec<PathBuf> {
+        let mut paths: Vec<_> = fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|found| found == extension));
+        paths.sort();
+        paths
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn zone() -> Zone {
+    Zone::named("UTC").unwrap()
+}
+
+fn run<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, future)
+}
+
+/// Runs `work` against a log, then closes it; returns what was sealed.
+fn with_log<F: Future<Output = ()>>(spool: &Arc<Spool>, work: impl FnOnce(Rc<Log>) -> F) -> Vec<Sealed> {
+    run(async {
+        let (sender, mut receiver): (_, UnboundedReceiver<Sealed>) = unbounded_channel();
+        let log = Log::new(Arc::clone(spool));
+        let runner = tokio::task::spawn_local(Rc::clone(&log).run(0, sender));
+        work(Rc::clone(&log)).await;
+        log.close();
+        runner.await.unwrap().unwrap();
+        let mut sealed = Vec::new();
+        while let Ok(segment) = receiver.try_recv() {
+            sealed.push(segment);
+        }
+        sealed
+    })
+}
+
+async fn write(log: &Log, texts: &[&str]) {
+    let mut rows = log.rows().unwrap();
+    for text in texts {
+        rows.push(&EVENTS, (&zone(), DAY), 0, |out, _| out.extend_from_slice(text.as_bytes())).unwrap();
+    }
+    rows.finish(0).await.unwrap();
+}
+
+fn content(sealed: &Sealed) -> String {
+    let mut reader = sealed.reader().unwrap();
+    let mut text = String::new();
+    while let Some(rows) = reader.next_rows().unwrap() {
+        text.push_str(std::str::from_utf8(rows).unwrap());
+    }
+    text
+}
+
+#[test]
+fn what_is_acknowledged_is_in_a_sealed_segment_in_order() {
+    let folder = Folder::new("order");
+    let sealed = with_log(&folder.spool(), |log| async move {
+        write(&log, &["a", "b"]).await;
+        write(&log, &["c"]).await;
+    });
+    assert_eq!(sealed.len(), 1);
+    assert_eq!(content(&sealed[0]), "abc");
+    assert_eq!((sealed[0].totals().rows, sealed[0].totals().frames), (3, 2));
+    assert_eq!(sealed[0].header().columns.as_ref(), EVENTS.column_list());
+}
+
+#[test]
+fn a_request_over_two_days_and_tables_fills_a_segment_for_each() {
+    let folder = Folder::new("lanes");
+    let sealed = with_log(&folder.spool(), |log| async move {
+        let mut rows = log.rows().unwrap();
+        for (layout, day, text) in [(&EVENTS, DAY, "a"), (&EVENTS, DAY.previous(), "b"), (&OUTCOMES, DAY, "c"), (&EVENTS, DAY, "d")] {
+            rows.push(layout, (&zone(), day), 0, |out, _| out.extend_from_slice(text.as_bytes())).unwrap();
+        }
+        rows.finish(0).await.unwrap();
+    });
+    let mut found: Vec<_> = sealed.iter().map(|one| (one.header().table.to_string(), one.header().day.0, content(one))).collect();
+    found.sort();
+    assert_eq!(
+        found,
+        [("events".into(), 19_999, "b".into()), ("events".into(), 20_000, "ad".into()), ("outcomes_daily".into(), 20_000, "c".into())]
+    );
+}
+
+#[test]
+fn rows_that_are_not_finished_leave_nothing() {
+    let folder = Folder::new("dropped");
+    let sealed = with_log(&folder.spool(), |log| async move {
+        write(&log, &["a"]).await;
+        let mut rows = log.rows().unwrap();
+        rows.push(&EVENTS, (&zone(), DAY), 0, |out, _| out.extend_from_slice(b"never")).unwrap();
+        drop(rows);
+        write(&log, &["b"]).await;
+    });
+    assert_eq!(content(&sealed[0]), "ab");
+}
+
+#[test]
+fn many_requests_share_one_commit() {
+    let folder = Folder::new("shared");
+    let sealed = with_log(&folder.spool(), |log| async move {
+        let writers: Vec<_> = (0..100)
+            .map(|_| {
+                let log = Rc::clone(&log);
+                tokio::task::spawn_local(async move { write(&log, &["x"]).await })
+            })
+            .collect();
+        for writer in writers {
+            writer.await.unwrap();
+        }
+    });
+    assert_eq!(content(&sealed[0]), "x".repeat(100));
+}
+
+/// Leaves a segment as kill -9 would: acknowledged, and never sealed.
+fn crashed(folder: &Folder, texts: &[&str]) -> PathBuf {
+    let spool = folder.spool();
+    run(async {
+        let (sender, _receiver) = unbounded_channel();
+        let log = Log::new(Arc::clone(&spool));
+        let runner = tokio::task::spawn_local(Rc::clone(&log).run(0, sender));
+        for text in texts {
+            write(&log, &[text]).await;
+        }
+        // The open file is copied away while the log lives, and put back after it: the copy is what a killed process leaves.
+        let open = folder.files("open").pop().unwrap();
+        let copy = fs::read(&open).unwrap();
+        log.close();
+        runner.await.unwrap().unwrap();
+        for sealed in folder.files("sealed") {
+            fs::remove_file(sealed).unwrap();
+        }
+        fs::write(&open, copy).unwrap();
+        open
+    })
+}
+
+#[test]
+fn an_open_segment_is_recovered_whole() {
+    let folder = Folder::new("recovered");
+    crashed(&folder, &["a", "b", "c"]);
+    for _ in 0..2 {
+        let recovered = recover(&folder.spool()).unwrap();
+        assert_eq!(recovered.sealed.iter().map(content).collect::<Vec<_>>(), ["abc"]);
+        assert_eq!((recovered.quarantined, recovered.empty), (0, 0));
+        assert!(folder.files("open").is_empty());
+    }
+}
+
+#[test]
+fn a_torn_end_is_cut_off_at_any_byte() {
+    let folder = Folder::new("torn");
+    let open = crashed(&folder, &["first", "second"]);
+    let whole = fs::read(&open).unwrap();
+    let second = whole.windows(6).position(|window| window == b"second").unwrap();
+    for cut in second - 24..second + 14 {
+        fs::write(&open, &whole[..cut]).unwrap();
+        let recovered = recover(&folder.spool()).unwrap();
+        assert_eq!(recovered.sealed.iter().map(content).collect::<Vec<_>>(), ["first"], "cut at {cut}");
+        fs::remove_file(recovered.sealed[0].path()).unwrap();
+    }
+}
+
+#[test]
+fn a_damaged_frame_is_quarantined_and_the_good_ones_after_it_live_on() {
+    let folder = Folder::new("damaged");
+    let open = crashed(&folder, &["first", "second", "third"]);
+    let mut bytes = fs::read(&open).unwrap();
+    let second = bytes.windows(6).position(|window| window == b"second").unwrap();
+    bytes[second] ^= 0x20;
+    fs::write(&open, bytes).unwrap();
+    let recovered = recover(&folder.spool()).unwrap();
+    assert_eq!(recovered.sealed.iter().map(content).collect::<Vec<_>>(), ["firstthird"]);
+    assert_eq!(recovered.quarantined, 1);
+    let listed = inspect::list(&folder.0).unwrap();
+    let states: Vec<_> = listed.iter().map(|one| (one.state.label(), one.rows)).collect();
+    assert_eq!(states, [("sealed", 2), ("quarantined", 0)]);
+    assert!(listed[0].is_sound());
+    assert_eq!(recover(&folder.spool()).unwrap().quarantined, 0, "a second start finds nothing new");
+}
+
+#[test]
+fn a_damaged_sealed_segment_is_not_given_out_as_sound() {
+    let folder = Folder::new("sealed");
+    let sealed = with_log(&folder.spool(), |log| async move { write(&log, &["a single row"]).await });
+    let mut bytes = fs::read(sealed[0].path()).unwrap();
+    let row = bytes.windows(12).position(|window| window == b"a single row").unwrap();
+    bytes[row] ^= 1;
+    fs::write(sealed[0].path(), bytes).unwrap();
+    assert!(sealed[0].reader().unwrap().next_rows().is_err());
+    assert!(!inspect::list(&folder.0).unwrap()[0].is_sound());
+}
+
+#[test]
+fn a_file_of_zeros_is_an_unfinished_beginning() {
+    let folder = Folder::new("zeros");
+    let spool = folder.spool();
+    fs::write(folder.0.join("0000000000000001.open"), vec![0; 1 << 20]).unwrap();
+    fs::write(folder.0.join("0000000000000002.open"), b"no segment at all").unwrap();
+    let recovered = recover(&spool).unwrap();
+    assert_eq!((recovered.empty, recovered.quarantined, recovered.sealed.len()), (1, 1, 0));
+}
+
+#[test]
+fn a_second_process_on_the_folder_is_refused() {
+    let folder = Folder::new("lock");
+    let _first = folder.spool();
+    let command = Spool::open(&folder.0, 1 << 30);
+    assert!(matches!(command, Err(OpenError::InUse(_))));
+}
+
+#[test]
+fn batch_numbers_never_come_twice() {
+    let folder = Folder::new("batches");
+    let mut last = 0;
+    for _ in 0..3 {
+        let spool = folder.spool();
+        for _ in 0..5_000 {
+            let batch = spool.batches.draw().unwrap();
+            assert!(batch > last);
+            last = batch;
+        }
+    }
+}
+
+#[test]
+fn node_and_hash_key_stay_and_a_damaged_one_is_refused() {
+    let folder = Folder::new("identity");
+    let (node, hash) = {
+        let spool = folder.spool();
+        (spool.node(), spool.hash("site", "key"))
+    };
+    let again = folder.spool();
+    assert_eq!((again.node(), again.hash("site", "key")), (node, hash));
+    assert_ne!(again.hash("sit", "ekey"), hash);
+    drop(again);
+    fs::write(folder.0.join("node"), b"short").unwrap();
+    assert!(matches!(Spool::open(&folder.0, 1 << 30), Err(OpenError::Identity(_))));
+}
+
+#[test]
+fn a_full_spool_takes_nothing_until_it_has_room_again() {
+    let folder = Folder::new("full");
+    let spool = Arc::new(Spool::open(&folder.0, 1 << 20).unwrap());
+    let sealed = with_log(&spool, |log| async move {
+        write(&log, &["a"]).await;
+        assert!(log.rows().is_err(), "the first piece of disk fills this small spool");
+    });
+    assert!(!spool.gauge().is_full(), "sealing gave the preallocated rest back");
+    assert_eq!(spool.gauge().bytes(), sealed[0].bytes());
+    for segment in sealed {
+        segment.confirm().unwrap();
+    }
+    assert_eq!(spool.gauge().bytes(), 0);
+}
+
+#[test]
+fn a_commit_that_finds_no_space_is_refused_and_the_next_one_is_not() {
+    let folder = Folder::new("nospace");
+    let spool = folder.spool();
+    let sealed = with_log(&spool, |log| async move {
+        write(&log, &["a"]).await;
+        // The folder is gone for a moment: the segment of another day cannot be made.
+        let moved = log.spool_folder().with_extension("moved");
+        fs::rename(log.spool_folder(), &moved).unwrap();
+        let mut rows = log.rows().unwrap();
+        rows.push(&EVENTS, (&zone(), DAY.next()), 0, |out, _| out.extend_from_slice(b"lost")).unwrap();
+        assert!(rows.finish(0).await.is_err());
+        fs::rename(&moved, log.spool_folder()).unwrap();
+        write(&log, &["b"]).await;
+    });
+    let mut texts: Vec<_> = sealed.iter().map(content).collect();
+    texts.sort();
+    assert_eq!(texts, ["a", "b"]);
+}

@@ -1,0 +1,318 @@
+//! A worker's log: rows go into buffers, buffers go into commits, and a commit wakes everybody who waits for it at once.
+//!
+//! A [`Log`] belongs to one thread. Appending is plain memory; only [`Log::run`] talks to the sync thread, with one commit under way at a time.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+use super::format::{self, Header, Totals};
+use super::sealed::Sealed;
+use super::syncer::{self, Commit, Completed, Write};
+use super::{Gauge, Spool};
+use crate::clock::{Clock, Day, Zone};
+use crate::limits::{COMMIT_BYTES, SEGMENT_AGE, SEGMENT_BYTES, SEGMENT_ROWS};
+use crate::row::{Stamp, TableLayout};
+
+/// The spool cannot take it now: answer 503 and let the sender come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the spool cannot take more now")]
+pub struct Unavailable;
+
+/// One worker's log. Not `Send`: it lives and dies on its worker's thread.
+#[derive(Debug)]
+pub struct Log {
+    spool: Arc<Spool>,
+    state: RefCell<State>,
+    wanted: tokio::sync::Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// One for each table, time zone and day that rows come for: few, so they are searched in a line.
+    open: Vec<Open>,
+    /// The ticket of the commit that will take what is in the buffers now.
+    ticket: Rc<Ticket>,
+    pending_bytes: usize,
+    spare: Vec<Vec<u8>>,
+    closing: bool,
+}
+
+/// A segment as its worker sees it: rows of one table, time zone and day.
+#[derive(Debug)]
+struct Open {
+    table: &'static str,
+    zone: Box<str>,
+    day: Day,
+    batch: u64,
+    /// The header, until the first commit takes it along.
+    header: Option<Header>,
+    buffer: Vec<u8>,
+    /// Where the frame of the request at hand begins in the buffer.
+    frame: Option<usize>,
+    /// One entry for each row of that frame.
+    hashes: Vec<u64>,
+    /// What the segment holds, buffer included.
+    totals: Totals,
+    /// Its length in bytes, buffer included.
+    bytes: u64,
+    since: Instant,
+}
+
+impl Log {
+    /// A log in `spool`. Sealed segments go to `sealed`. Nothing is committed until [`Log::run`] is polled.
+    pub fn new(spool: Arc<Spool>) -> Rc<Self> {
+        let state = State { open: Vec::new(), ticket: Rc::new(Ticket::default()), pending_bytes: 0, spare: Vec::new(), closing: false };
+        Rc::new(Self { spool, state: RefCell::new(state), wanted: tokio::sync::Notify::new() })
+    }
+
+    /// How full the spool is.
+    pub fn gauge(&self) -> &Gauge {
+        self.spool.gauge()
+    }
+
+    #[cfg(test)]
+    pub(super) fn spool_folder(&self) -> &std::path::Path {
+        self.spool.folder()
+    }
+
+    /// Begins one request's rows. Nothing else may touch the log until they are finished or dropped, which the borrow makes sure of.
+    pub fn rows(&self) -> Result<Rows<'_>, Unavailable> {
+        let state = self.state.borrow_mut();
+        if state.closing || self.gauge().is_full() || state.pending_bytes >= COMMIT_BYTES {
+            return Err(Unavailable);
+        }
+        Ok(Rows { log: self, state })
+    }
+
+    /// Runs the log until [`Log::close`]: commits whenever something waits and no commit is under way, and seals what is due. Call once.
+    pub async fn run(self: Rc<Self>, worker: usize, sealed: UnboundedSender<Sealed>) -> io::Result<()> {
+        let (commits, mut completed, thread) =
+            syncer::start(format!("spool-{worker}"), self.spool.folder().to_owned(), Arc::clone(self.spool.gauge()), sealed)?;
+        let mut tick = tokio::time::interval(SEGMENT_AGE / 4);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        while !self.is_drained() {
+            tokio::select! {
+                biased;
+                () = self.wanted.notified() => {}
+                _ = tick.tick() => {}
+            }
+            self.commit(&commits, &mut completed).await;
+        }
+        drop(commits);
+        // The thread ends by itself once the channel is closed and the last segment sealed.
+        tokio::task::spawn_blocking(move || thread.join()).await.ok();
+        Ok(())
+    }
+
+    /// Takes no more rows; what was taken is committed and sealed, and [`Log::run`] returns.
+    pub fn close(&self) {
+        self.state.borrow_mut().closing = true;
+        self.wanted.notify_one();
+    }
+
+    fn is_drained(&self) -> bool {
+        let state = self.state.borrow();
+        state.closing && state.pending_bytes == 0
+    }
+
+    async fn commit(&self, commits: &mpsc::Sender<Commit>, completed: &mut UnboundedReceiver<Completed>) {
+        let Some((commit, ticket)) = self.state.borrow_mut().take_commit(Clock::monotonic()) else { return };
+        let outcome = match commits.send(commit) {
+            Ok(()) => completed.recv().await,
+            Err(_) => None,
+        };
+        let completed = outcome.unwrap_or_else(|| Completed { result: Err(io::ErrorKind::BrokenPipe.into()), buffers: Vec::new() });
+        let mut state = self.state.borrow_mut();
+        state.spare.extend(completed.buffers);
+        let failed = completed.result.is_err().then(|| state.give_up());
+        drop(state);
+        if let (Err(error), Some(waiting)) = (&completed.result, failed) {
+            tracing::error!(kind = ?error.kind(), "a commit failed; its requests are answered with 503");
+            ticket.complete(Err(Unavailable));
+            waiting.complete(Err(Unavailable));
+        } else {
+            ticket.complete(Ok(()));
+        }
+    }
+}
+
+impl State {
+    /// Everything that waits, and the segments that are due; `None` when there is neither.
+    fn take_commit(&mut self, now: Instant) -> Option<(Commit, Rc<Ticket>)> {
+        let mut commit = Commit { writes: Vec::new(), seals: Vec::new() };
+        let spare = &mut self.spare;
+        let closing = self.closing;
+        self.open.retain_mut(|open| {
+            if !open.buffer.is_empty() {
+                let bytes = std::mem::replace(&mut open.buffer, spare.pop().unwrap_or_default());
+                commit.writes.push(Write { batch: open.batch, header: open.header.take(), bytes, totals: open.totals });
+            }
+            let due = closing || open.is_due(now);
+            if due {
+                commit.seals.push(open.batch);
+                spare.push(std::mem::take(&mut open.buffer));
+            }
+            !due
+        });
+        if commit.writes.is_empty() && commit.seals.is_empty() {
+            return None;
+        }
+        self.pending_bytes = 0;
+        Some((commit, std::mem::take(&mut self.ticket)))
+    }
+
+    /// After a failed commit: the rows in the buffers carry the numbers of segments that end now, so they go too. Returns who waits for them.
+    fn give_up(&mut self) -> Rc<Ticket> {
+        self.open.clear();
+        self.pending_bytes = 0;
+        std::mem::take(&mut self.ticket)
+    }
+}
+
+impl Open {
+    /// Due by age, or at half of its bounds: one more commit and one request's rows can still come before the next look.
+    fn is_due(&self, now: Instant) -> bool {
+        let large = self.bytes >= SEGMENT_BYTES / 2 || self.totals.rows >= u64::from(SEGMENT_ROWS) / 2;
+        large || now.duration_since(self.since) >= SEGMENT_AGE
+    }
+}
+
+/// One request's rows, on their way into the buffers. Dropping it takes them out again; [`Rows::finish`] keeps them.
+#[derive(Debug)]
+pub struct Rows<'a> {
+    log: &'a Log,
+    state: std::cell::RefMut<'a, State>,
+}
+
+impl Rows<'_> {
+    /// Adds a row that falls on `day` in `zone`. `hash` recognises the row when it is sent again, or is zero. `encode` appends its RowBinary.
+    pub fn push(
+        &mut self,
+        layout: &'static TableLayout,
+        (zone, day): (&Zone, Day),
+        hash: u64,
+        encode: impl FnOnce(&mut Vec<u8>, Stamp),
+    ) -> io::Result<()> {
+        let node = self.log.spool.node();
+        let found = self.state.open.iter().position(|open| open.day == day && open.table == layout.table && &*open.zone == zone.name());
+        let position = match found {
+            Some(position) => position,
+            None => self.begin_segment(layout, zone.name(), day)?,
+        };
+        let open = &mut self.state.open[position];
+        if open.frame.is_none() {
+            open.frame = Some(format::begin_frame(&mut open.buffer));
+        }
+        encode(&mut open.buffer, Stamp { node, batch: open.batch });
+        open.hashes.push(hash);
+        Ok(())
+    }
+
+    fn begin_segment(&mut self, layout: &'static TableLayout, zone: &str, day: Day) -> io::Result<usize> {
+        let spool = &self.log.spool;
+        let batch = spool.batches.draw()?;
+        let header = Header {
+            node: spool.node(),
+            batch,
+            day,
+            schema_id: layout.schema_id,
+            zone: zone.into(),
+            table: layout.table.into(),
+            columns: layout.column_list().into(),
+        };
+        let buffer = self.state.spare.pop().unwrap_or_default();
+        self.state.open.push(Open {
+            table: layout.table,
+            zone: zone.into(),
+            day,
+            batch,
+            bytes: header.encode().len() as u64,
+            header: Some(header),
+            buffer,
+            frame: None,
+            hashes: Vec::new(),
+            totals: Totals::default(),
+            since: Clock::monotonic(),
+        });
+        Ok(self.state.open.len() - 1)
+    }
+
+    /// Completes the frames; `key` recognises the request when it is sent again, or is zero. The receipt resolves once all of it is synced.
+    pub fn finish(mut self, key: u64) -> Receipt {
+        let state = &mut *self.state;
+        for open in &mut state.open {
+            let Some(start) = open.frame.take() else { continue };
+            let row_bytes = open.buffer.len() - start - format::PREFIX - format::FRAME_FIXED;
+            let checksum = format::finish_frame(&mut open.buffer, start, key, &open.hashes);
+            open.totals.add(open.hashes.len(), row_bytes, checksum);
+            open.hashes.clear();
+            let frame_bytes = open.buffer.len() - start;
+            open.bytes += frame_bytes as u64;
+            state.pending_bytes += frame_bytes;
+        }
+        self.log.wanted.notify_one();
+        Receipt { ticket: Rc::clone(&self.state.ticket), place: None }
+    }
+}
+
+impl Drop for Rows<'_> {
+    fn drop(&mut self) {
+        for open in &mut self.state.open {
+            if let Some(start) = open.frame.take() {
+                open.buffer.truncate(start);
+                open.hashes.clear();
+            }
+        }
+    }
+}
+
+/// Resolves when what it stands for is synced, or cannot be. All receipts of a commit are woken together, on their own thread.
+#[derive(Debug)]
+#[must_use = "nothing may be promised before the receipt has resolved"]
+pub struct Receipt {
+    ticket: Rc<Ticket>,
+    /// Where the waker stands in the ticket's list.
+    place: Option<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Ticket {
+    result: Cell<Option<Result<(), Unavailable>>>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Ticket {
+    fn complete(&self, result: Result<(), Unavailable>) {
+        self.result.set(Some(result));
+        for waker in self.waiting.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Future for Receipt {
+    type Output = Result<(), Unavailable>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(result) = self.ticket.result.get() {
+            return Poll::Ready(result);
+        }
+        let ticket = Rc::clone(&self.ticket);
+        let mut waiting = ticket.waiting.borrow_mut();
+        if let Some(place) = self.place {
+            waiting[place].clone_from(context.waker());
+        } else {
+            self.place = Some(waiting.len());
+            waiting.push(context.waker().clone());
+        }
+        Poll::Pending
+    }
+}
