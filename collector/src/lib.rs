@@ -9,6 +9,7 @@ pub mod event;
 pub mod leak;
 pub mod limits;
 pub mod outcome;
+#[expect(clippy::disallowed_types, reason = "the one place where an address may be opened")]
 pub mod privacy;
 pub mod row;
 pub mod server;

@@ -32,7 +32,7 @@ pub const BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// A kept-alive connection without a request.
 pub const IDLE_DEADLINE: Duration = Duration::from_secs(75);
 /// From a request to an answer that the client has taken.
-pub const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+pub const ANSWER_DEADLINE: Duration = Duration::from_mins(1);
 /// From SIGTERM to the end of the process.
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
 

@@ -34,7 +34,7 @@ pub(super) fn build(written: written::Written, overrides: &Overrides, surroundin
         public: public(written.public, overrides)?,
         private: private(written.private, overrides)?,
         proxy: proxy(written.proxy)?,
-        geo: geo(written.geo),
+        geo: geo(written.geo.as_deref()),
         store: store(written.engine, written.clickhouse)?,
         close_after_hours: close_after_hours(written.close_after_hours)?,
         spool: spool(&written.spool)?,
@@ -160,8 +160,8 @@ pub(super) fn networks_of(key: &str, texts: &[String]) -> Judged<Networks> {
     })
 }
 
-fn geo(written: Option<String>) -> Option<DataFile> {
-    match written.as_deref() {
+fn geo(written: Option<&str>) -> Option<DataFile> {
+    match written {
         None => Some(DataFile::Pinned),
         Some("off") => None,
         Some(path) => Some(DataFile::Named(PathBuf::from(path))),

@@ -106,8 +106,8 @@ impl Fault {
     }
 
     /// The TOML reader's word on bytes `span` of the file.
-    pub(super) fn unread(key: String, allowed: String, span: Option<Range<usize>>) -> Self {
-        Self { span, ..Self::about(&key, allowed) }
+    pub(super) fn unread(key: &str, allowed: String, span: Option<Range<usize>>) -> Self {
+        Self { span, ..Self::about(key, allowed) }
     }
 
     /// The promise it would break, if it is one of ours.

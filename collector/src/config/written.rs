@@ -162,7 +162,7 @@ pub(super) fn read(text: &str) -> Result<Written, Fault> {
     toml::from_str(text).map_err(|error| {
         let span = error.span();
         let key = span.as_ref().map(|span| key_at(text, span)).unwrap_or_default();
-        let refusal = Fault::unread(key, error.message().replace("expected i64", "expected a whole number"), span.clone());
+        let refusal = Fault::unread(&key, error.message().replace("expected i64", "expected a whole number"), span.clone());
         match span.and_then(|span| text.get(span)).and_then(never) {
             Some(promise) => refusal.breaking(promise),
             None => refusal,
