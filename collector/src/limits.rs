@@ -79,6 +79,8 @@ pub const ZONES: usize = 8;
 pub const AGENTS_CACHED: usize = 8_192;
 /// Distinct values per (site, day, dimension) that one node adds to the rollup; more become `(other)`.
 pub const DISTINCT_VALUES: usize = 10_000;
+/// Distinct values that one worker remembers to have been let through; at the bound it forgets them and asks again.
+pub const DISTINCT_CACHED: usize = 200_000;
 
 /// Rows of a segment.
 pub const SEGMENT_ROWS: u32 = 500_000;

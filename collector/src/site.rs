@@ -128,6 +128,11 @@ impl Sites {
         self.by_id.get(id).map(|index| &*self.sites[*index])
     }
 
+    /// The site at an index of this set.
+    pub fn at(&self, index: usize) -> Option<&Site> {
+        self.sites.get(index).map(|site| &**site)
+    }
+
     /// Every site, in the order of the configuration.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Site> {
         self.sites.iter().map(|site| &**site)

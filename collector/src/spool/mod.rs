@@ -15,6 +15,7 @@
 //!
 //! The format is described in [`format`]; what happens to what a crash leaves is in [`recover`].
 
+mod counts;
 mod disk;
 pub mod format;
 pub mod inspect;

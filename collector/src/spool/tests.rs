@@ -11,6 +11,7 @@ use tokio::task::LocalSet;
 use super::recover::recover;
 use super::{Log, OpenError, Sealed, Spool, inspect};
 use crate::clock::{Day, Zone};
+use crate::outcome::{Dropped, Outcome, Refused};
 use crate::row::{EVENTS, OUTCOMES};
 
 const DAY: Day = Day(20_000);
@@ -306,4 +307,24 @@ fn a_commit_that_finds_no_space_is_refused_and_the_next_one_is_not() {
     let mut texts: Vec<_> = sealed.iter().map(content).collect();
     texts.sort();
     assert_eq!(texts, ["a", "b"]);
+}
+
+#[test]
+fn counts_go_with_the_next_commit_added_up() {
+    let folder = Folder::new("counts");
+    let sealed = with_log(&folder.spool(), |log| async move {
+        for _ in 0..3 {
+            log.count(("site", &zone()), DAY, Outcome::Dropped(Dropped::DoNotTrack), 2);
+        }
+        log.count(("site", &zone()), DAY, Outcome::Refused(Refused::TooOld), 1);
+        log.rows().unwrap().finish(0).await.unwrap();
+        log.count(("site", &zone()), DAY, Outcome::Dropped(Dropped::DoNotTrack), 1);
+    });
+    assert_eq!(sealed.iter().map(|one| (one.header().table.as_ref(), one.totals().rows)).collect::<Vec<_>>(), [("outcomes_daily", 3)]);
+    let rows = sealed[0].reader().unwrap().next_rows().unwrap().unwrap().to_vec();
+    let count_of = |label: &[u8]| {
+        let at = rows.windows(label.len()).position(|window| window == label).unwrap() + label.len();
+        u64::from_le_bytes(rows[at..at + 8].try_into().unwrap())
+    };
+    assert_eq!((count_of(b"dnt"), count_of(b"too_old")), (6, 1));
 }

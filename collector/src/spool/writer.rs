@@ -13,13 +13,15 @@ use std::time::Instant;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
+use super::counts::Counts;
 use super::format::{self, Header, Totals};
 use super::sealed::Sealed;
 use super::syncer::{self, Commit, Completed, Write};
 use super::{Gauge, Spool};
 use crate::clock::{Clock, Day, Zone};
 use crate::limits::{COMMIT_BYTES, SEGMENT_AGE, SEGMENT_BYTES, SEGMENT_ROWS};
-use crate::row::{Stamp, TableLayout};
+use crate::outcome::Outcome;
+use crate::row::{OUTCOMES, Stamp, TableLayout};
 
 /// The spool cannot take it now: answer 503 and let the sender come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +43,7 @@ struct State {
     /// The ticket of the commit that will take what is in the buffers now.
     ticket: Rc<Ticket>,
     pending_bytes: usize,
+    counts: Counts,
     spare: Vec<Vec<u8>>,
     closing: bool,
 }
@@ -69,7 +72,14 @@ struct Open {
 impl Log {
     /// A log in `spool`. Sealed segments go to `sealed`. Nothing is committed until [`Log::run`] is polled.
     pub fn new(spool: Arc<Spool>) -> Rc<Self> {
-        let state = State { open: Vec::new(), ticket: Rc::new(Ticket::default()), pending_bytes: 0, spare: Vec::new(), closing: false };
+        let state = State {
+            open: Vec::new(),
+            ticket: Rc::new(Ticket::default()),
+            pending_bytes: 0,
+            counts: Counts::default(),
+            spare: Vec::new(),
+            closing: false,
+        };
         Rc::new(Self { spool, state: RefCell::new(state), wanted: tokio::sync::Notify::new() })
     }
 
@@ -90,6 +100,12 @@ impl Log {
             return Err(Unavailable);
         }
         Ok(Rows { log: self, state })
+    }
+
+    /// Counts events of `site` that are not stored. The count goes with the next commit, within [`SEGMENT_AGE`]; who must not be answered before it is
+    /// synced finishes rows, be they none, and awaits the receipt.
+    pub fn count(&self, (site, zone): (&str, &Zone), day: Day, outcome: Outcome, count: u64) {
+        self.state.borrow_mut().counts.add((site, zone), day, outcome, count);
     }
 
     /// Runs the log until [`Log::close`]: commits whenever something waits and no commit is under way, and seals what is due. Call once.
@@ -120,11 +136,16 @@ impl Log {
 
     fn is_drained(&self) -> bool {
         let state = self.state.borrow();
-        state.closing && state.pending_bytes == 0
+        state.closing && state.pending_bytes == 0 && !state.counts.is_pending() && state.open.is_empty()
     }
 
     async fn commit(&self, commits: &mpsc::Sender<Commit>, completed: &mut UnboundedReceiver<Completed>) {
-        let Some((commit, ticket)) = self.state.borrow_mut().take_commit(Clock::monotonic()) else { return };
+        let taken = {
+            let mut state = self.state.borrow_mut();
+            state.frame_counts(&self.spool);
+            state.take_commit(Clock::monotonic())
+        };
+        let Some((commit, ticket)) = taken else { return };
         let outcome = match commits.send(commit) {
             Ok(()) => completed.recv().await,
             Err(_) => None,
@@ -145,6 +166,84 @@ impl Log {
 }
 
 impl State {
+    fn push(
+        &mut self,
+        spool: &Spool,
+        layout: &'static TableLayout,
+        (zone, day): (&Zone, Day),
+        hash: u64,
+        encode: impl FnOnce(&mut Vec<u8>, Stamp),
+    ) -> io::Result<()> {
+        let found = self.open.iter().position(|open| open.day == day && open.table == layout.table && *open.zone == *zone.name());
+        let position = match found {
+            Some(position) => position,
+            None => self.begin_segment(spool, layout, (zone, day))?,
+        };
+        let open = &mut self.open[position];
+        if open.frame.is_none() {
+            open.frame = Some(format::begin_frame(&mut open.buffer));
+        }
+        encode(&mut open.buffer, Stamp { node: spool.node(), batch: open.batch });
+        open.hashes.push(hash);
+        Ok(())
+    }
+
+    fn begin_segment(&mut self, spool: &Spool, layout: &'static TableLayout, (zone, day): (&Zone, Day)) -> io::Result<usize> {
+        let batch = spool.batches.draw()?;
+        let header = Header {
+            node: spool.node(),
+            batch,
+            day,
+            schema_id: layout.schema_id,
+            zone: zone.name().into(),
+            table: layout.table.into(),
+            columns: layout.column_list().into(),
+        };
+        self.open.push(Open {
+            table: layout.table,
+            zone: zone.name().into(),
+            day,
+            batch,
+            bytes: header.encode().len() as u64,
+            header: Some(header),
+            buffer: self.spare.pop().unwrap_or_default(),
+            frame: None,
+            hashes: Vec::new(),
+            totals: Totals::default(),
+            since: Clock::monotonic(),
+        });
+        Ok(self.open.len() - 1)
+    }
+
+    fn finish_frames(&mut self, key: u64) {
+        for open in &mut self.open {
+            let Some(start) = open.frame.take() else { continue };
+            let row_bytes = open.buffer.len() - start - format::PREFIX - format::FRAME_FIXED;
+            let checksum = format::finish_frame(&mut open.buffer, start, key, &open.hashes);
+            open.totals.add(open.hashes.len(), row_bytes, checksum);
+            open.hashes.clear();
+            let frame_bytes = open.buffer.len() - start;
+            open.bytes += frame_bytes as u64;
+            self.pending_bytes += frame_bytes;
+        }
+    }
+
+    /// Turns what was counted into rows of the commit that is about to be taken.
+    fn frame_counts(&mut self, spool: &Spool) {
+        if !self.counts.is_pending() {
+            return;
+        }
+        let mut counts = std::mem::take(&mut self.counts);
+        counts.drain(|zone, count| {
+            let pushed = self.push(spool, &OUTCOMES, (zone, count.day), 0, |out, stamp| count.encode(out, zone, stamp));
+            if let Err(error) = pushed {
+                tracing::error!(kind = ?error.kind(), "counts of events that are not stored were lost: no segment could be begun");
+            }
+        });
+        self.finish_frames(0);
+        self.counts = counts;
+    }
+
     /// Everything that waits, and the segments that are due; `None` when there is neither.
     fn take_commit(&mut self, now: Instant) -> Option<(Commit, Rc<Ticket>)> {
         let mut commit = Commit { writes: Vec::new(), seals: Vec::new() };
@@ -193,7 +292,7 @@ pub struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// Adds a row that falls on `day` in `zone`. `hash` recognises the row when it is sent again, or is zero. `encode` appends its RowBinary.
+    /// Adds a row that falls on `day` in `zone`. `hash` recognises the row when it is sent again, or is zero. `encode` appends its `RowBinary`.
     pub fn push(
         &mut self,
         layout: &'static TableLayout,
@@ -201,63 +300,12 @@ impl Rows<'_> {
         hash: u64,
         encode: impl FnOnce(&mut Vec<u8>, Stamp),
     ) -> io::Result<()> {
-        let node = self.log.spool.node();
-        let found = self.state.open.iter().position(|open| open.day == day && open.table == layout.table && &*open.zone == zone.name());
-        let position = match found {
-            Some(position) => position,
-            None => self.begin_segment(layout, zone.name(), day)?,
-        };
-        let open = &mut self.state.open[position];
-        if open.frame.is_none() {
-            open.frame = Some(format::begin_frame(&mut open.buffer));
-        }
-        encode(&mut open.buffer, Stamp { node, batch: open.batch });
-        open.hashes.push(hash);
-        Ok(())
-    }
-
-    fn begin_segment(&mut self, layout: &'static TableLayout, zone: &str, day: Day) -> io::Result<usize> {
-        let spool = &self.log.spool;
-        let batch = spool.batches.draw()?;
-        let header = Header {
-            node: spool.node(),
-            batch,
-            day,
-            schema_id: layout.schema_id,
-            zone: zone.into(),
-            table: layout.table.into(),
-            columns: layout.column_list().into(),
-        };
-        let buffer = self.state.spare.pop().unwrap_or_default();
-        self.state.open.push(Open {
-            table: layout.table,
-            zone: zone.into(),
-            day,
-            batch,
-            bytes: header.encode().len() as u64,
-            header: Some(header),
-            buffer,
-            frame: None,
-            hashes: Vec::new(),
-            totals: Totals::default(),
-            since: Clock::monotonic(),
-        });
-        Ok(self.state.open.len() - 1)
+        self.state.push(&self.log.spool, layout, (zone, day), hash, encode)
     }
 
     /// Completes the frames; `key` recognises the request when it is sent again, or is zero. The receipt resolves once all of it is synced.
     pub fn finish(mut self, key: u64) -> Receipt {
-        let state = &mut *self.state;
-        for open in &mut state.open {
-            let Some(start) = open.frame.take() else { continue };
-            let row_bytes = open.buffer.len() - start - format::PREFIX - format::FRAME_FIXED;
-            let checksum = format::finish_frame(&mut open.buffer, start, key, &open.hashes);
-            open.totals.add(open.hashes.len(), row_bytes, checksum);
-            open.hashes.clear();
-            let frame_bytes = open.buffer.len() - start;
-            open.bytes += frame_bytes as u64;
-            state.pending_bytes += frame_bytes;
-        }
+        self.state.finish_frames(key);
         self.log.wanted.notify_one();
         Receipt { ticket: Rc::clone(&self.state.ticket), place: None }
     }

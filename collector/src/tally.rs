@@ -1,0 +1,78 @@
+//! What a request's events came to: counted while they are judged, told to everybody at once when the answer is certain.
+
+use crate::outcome::{Outcome, Refused};
+use crate::site::{Site, Sites};
+
+/// Outcomes of one request's events, by site. Short: most requests carry one event.
+#[derive(Debug, Default)]
+pub struct Tally {
+    entries: Vec<Entry>,
+}
+
+/// How many events of a site met an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The site's index, or `None` when no site could be told.
+    site: Option<usize>,
+    /// What was met.
+    pub outcome: Outcome,
+    /// How often.
+    pub count: u64,
+}
+
+impl Entry {
+    /// The site, in the [`Sites`] that the tally was made with.
+    pub fn site<'s>(&self, sites: &'s Sites) -> Option<&'s Site> {
+        self.site.and_then(|index| sites.at(index))
+    }
+}
+
+impl Tally {
+    /// Counts one event.
+    pub fn add(&mut self, site: Option<&Site>, outcome: Outcome) {
+        let site = site.map(|site| site.index);
+        match self.entries.iter_mut().find(|entry| entry.site == site && entry.outcome == outcome) {
+            Some(entry) => entry.count += 1,
+            None => self.entries.push(Entry { site, outcome, count: 1 }),
+        }
+    }
+
+    /// What was counted.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Whether any event was taken: kept, dropped for the visitor's sake, or known already.
+    pub fn took_any(&self) -> bool {
+        self.entries.iter().any(|entry| !matches!(entry.outcome, Outcome::Refused(_)))
+    }
+
+    /// The commit failed: what was accepted is refused after all. Drops stay what they are; nothing of them was promised.
+    pub fn undo_accepted(&mut self) {
+        for entry in &mut self.entries {
+            if matches!(entry.outcome, Outcome::Accepted(_)) {
+                entry.outcome = Outcome::Refused(Refused::Unavailable);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::{Accepted, Dropped};
+
+    #[test]
+    fn like_outcomes_are_counted_together_and_undone_together() {
+        let mut tally = Tally::default();
+        for outcome in
+            [Outcome::Accepted(Accepted::Pseudonymous), Outcome::Dropped(Dropped::DoNotTrack), Outcome::Accepted(Accepted::Pseudonymous)]
+        {
+            tally.add(None, outcome);
+        }
+        assert!(tally.took_any());
+        tally.undo_accepted();
+        let counted: Vec<_> = tally.entries().iter().map(|entry| (entry.outcome.label(), entry.count)).collect();
+        assert_eq!(counted, [("unavailable", 2), ("dnt", 1)]);
+    }
+}
