@@ -9,6 +9,7 @@ pub mod enrich;
 pub mod event;
 pub mod leak;
 pub mod limits;
+pub mod metrics;
 pub mod outcome;
 #[expect(clippy::disallowed_types, reason = "the one place where an address may be opened")]
 pub mod privacy;

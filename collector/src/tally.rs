@@ -7,6 +7,7 @@ use crate::site::{Site, Sites};
 #[derive(Debug, Default)]
 pub struct Tally {
     entries: Vec<Entry>,
+    masked: Vec<(usize, u64)>,
 }
 
 /// How many events of a site met an outcome.
@@ -35,6 +36,19 @@ impl Tally {
             Some(entry) => entry.count += 1,
             None => self.entries.push(Entry { site, outcome, count: 1 }),
         }
+    }
+
+    /// Notes that the masks changed something of an event of `site`.
+    pub fn mask(&mut self, site: &Site) {
+        match self.masked.iter_mut().find(|(index, _)| *index == site.index) {
+            Some((_, count)) => *count += 1,
+            None => self.masked.push((site.index, 1)),
+        }
+    }
+
+    /// How many events of each site the masks changed.
+    pub fn masked<'s>(&self, sites: &'s Sites) -> impl Iterator<Item = (&'s Site, u64)> {
+        self.masked.iter().filter_map(|(index, count)| Some((sites.at(*index)?, *count)))
     }
 
     /// What was counted.
