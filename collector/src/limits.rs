@@ -33,6 +33,20 @@ pub const BODY_DEADLINE: Duration = Duration::from_secs(30);
 pub const IDLE_DEADLINE: Duration = Duration::from_secs(75);
 /// From a request to an answer that the client has taken.
 pub const ANSWER_DEADLINE: Duration = Duration::from_mins(1);
+/// After the last answer on a connection, for the client to read it and close.
+pub const LINGER_DEADLINE: Duration = Duration::from_secs(2);
+/// How often a worker looks at its connections' deadlines: each is met within two sweeps after it.
+pub const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+/// Requests answered on one connection before it is closed.
+pub const CONNECTION_REQUESTS: u32 = 100_000;
+/// Bytes of the bodies' budget that a worker leases at a time.
+pub const BODY_LEASE_BYTES: usize = 64 * 1024;
+/// At shutdown, how long a connection that was accepted and has said nothing is waited for.
+pub const DRAIN_SILENCE: Duration = Duration::from_secs(1);
+/// At shutdown, how long requests in hand are waited for; less than [`SHUTDOWN_DEADLINE`], which also seals and flushes.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+/// Seconds after which a sender that was turned away with 429 or 503 may try again.
+pub const RETRY_AFTER_SECONDS: u32 = 5;
 /// From SIGTERM to the end of the process.
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
 

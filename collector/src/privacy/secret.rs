@@ -1,5 +1,7 @@
 //! A site's secret, as a hash: what a backend shows before it may name its users' addresses.
 
+use sha2::{Digest, Sha256};
+
 /// SHA-256 of a secret.
 #[derive(Clone, Debug)]
 pub struct SecretHash(pub(crate) [u8; 32]);
@@ -15,5 +17,10 @@ impl SecretHash {
             *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
         }
         Some(Self(bytes))
+    }
+
+    /// Hashes what was shown.
+    pub fn of(secret: &[u8]) -> Self {
+        Self(Sha256::digest(secret).into())
     }
 }

@@ -1,0 +1,468 @@
+//! The public listener on a real port with a fake pipeline behind it: bytes in, bytes out.
+
+use std::cell::{Cell, RefCell};
+use std::net::Ipv4Addr;
+
+use hyper::body::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+
+use super::*;
+use crate::clock::UnixMillis;
+
+/// A pipeline that remembers what it was handed. A body that says `panic` makes it panic.
+#[derive(Default)]
+struct Fake {
+    bodies: RefCell<Vec<Vec<u8>>>,
+    queries: RefCell<Vec<String>>,
+    refused: RefCell<Vec<Refused>>,
+    stuck: Cell<bool>,
+}
+
+impl Intake for Fake {
+    fn visitor<'a>(&self, peer: &Peer, headers: &'a HeaderMap) -> Visitor<'a> {
+        Visitor::direct(peer, headers)
+    }
+
+    async fn take(&self, arrival: Arrival<'_>) -> Answer {
+        assert!(&arrival.body[..] != b"panic", "the test asked for it");
+        self.bodies.borrow_mut().push(arrival.body.to_vec());
+        self.queries.borrow_mut().push(arrival.query.to_owned());
+        if self.stuck.get() {
+            std::future::pending::<()>().await;
+        }
+        match arrival.protocol {
+            Protocol::Beacon | Protocol::Pixel if &arrival.body[..] == b"unknown" => Answer::Refused(Refused::UnknownSite),
+            Protocol::Beacon | Protocol::Pixel if &arrival.body[..] == b"full" => Answer::Unavailable,
+            Protocol::Beacon | Protocol::Pixel => Answer::Taken(None),
+            Protocol::Batch => Answer::Judged(Bytes::from_static(b"{\"accepted\":1}")),
+        }
+    }
+
+    fn refuse(&self, reason: Refused) {
+        self.refused.borrow_mut().push(reason);
+    }
+}
+
+struct Server {
+    address: SocketAddr,
+    fake: Rc<Fake>,
+    counts: Arc<Counts>,
+    stop: oneshot::Sender<()>,
+    served: tokio::task::JoinHandle<io::Result<()>>,
+}
+
+impl Server {
+    fn start(limits: Limits) -> Self {
+        Self::with_budget(limits, BodyBudget::default())
+    }
+
+    fn with_budget(limits: Limits, budget: BodyBudget) -> Self {
+        let listener = bind((Ipv4Addr::LOCALHOST, 0).into(), 1).unwrap().remove(0);
+        let address = listener.local_addr().unwrap();
+        let (fake, counts) = (Rc::new(Fake::default()), Arc::new(Counts::default()));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let public = Public {
+            intake: Rc::clone(&fake),
+            pages: Arc::new(Pages::new(Paths::default(), "count(heads);".repeat(50), "{\"kept\":[]}")),
+            budget,
+            limits,
+            counts: Arc::clone(&counts),
+            clock: Clock::standing_at(UnixMillis(1_793_318_400_000)),
+        };
+        let served = tokio::task::spawn_local(serve_public(public, listener, async { drop(stopped.await) }));
+        Self { address, fake, counts, stop, served }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Sends `bytes`, then returns what comes back until the server closes; and whether it closed by itself.
+    async fn exchange(&self, bytes: &[u8]) -> Exchange {
+        let mut stream = self.connect().await;
+        // A server that has already answered and closed may refuse the rest.
+        let _refused = stream.write_all(bytes).await;
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(QUIET, stream.read_to_end(&mut answer)).await;
+        Exchange { answer: String::from_utf8_lossy(&answer).into_owned(), closed: read.is_ok() }
+    }
+
+    fn ended(&self, why: Ended) -> u64 {
+        self.counts.connections_ended().find(|(ended, _)| *ended == why).unwrap().1
+    }
+}
+
+/// How long a test waits to see that a connection is kept: the only tests that wait are those of kept connections.
+const QUIET: Duration = Duration::from_millis(150);
+
+struct Exchange {
+    answer: String,
+    closed: bool,
+}
+
+impl Exchange {
+    fn statuses(&self) -> Vec<u16> {
+        self.answer.split("HTTP/1.1 ").skip(1).map(|rest| rest[..3].parse().unwrap()).collect()
+    }
+}
+
+fn limits() -> Limits {
+    Limits::for_one_of(1)
+}
+
+/// Limits for paused time: everything is long but what a test shortens.
+fn patient() -> Limits {
+    let hour = Duration::from_hours(1);
+    Limits { head: hour, body: hour, idle: hour, answer: hour, linger: Duration::from_secs(1), ..limits() }
+}
+
+async fn run(test: impl Future<Output = ()>) {
+    LocalSet::new().run_until(test).await;
+}
+
+const POST: &str = "POST /e HTTP/1.1\r\nHost: a.example\r\nContent-Type: text/plain\r\n";
+
+enum Then {
+    Kept,
+    Closed,
+}
+use Then::{Closed, Kept};
+
+#[tokio::test]
+async fn each_request_gets_its_answer_and_its_connection_is_kept_or_closed() {
+    let post = |rest: &str| format!("{POST}{rest}");
+    let many_headers = "X: y\r\n".repeat(101);
+    let cases: Vec<(&str, String, &[u16], Then)> = vec![
+        ("1 text/plain", post("Content-Length: 2\r\n\r\n{}"), &[204], Kept),
+        ("2 json", "POST /e HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}".into(), &[204], Kept),
+        ("3 preflight", "OPTIONS /e HTTP/1.1\r\nHost: a\r\nOrigin: https://b\r\n\r\n".into(), &[204], Kept),
+        ("5 GET", "GET /e HTTP/1.1\r\nHost: a\r\n\r\n".into(), &[405], Kept),
+        ("5 TRACE", "TRACE /e HTTP/1.1\r\nHost: a\r\n\r\n".into(), &[405], Kept),
+        ("6 CONNECT", "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n".into(), &[400], Closed),
+        ("6 absolute", "GET http://b/h.js HTTP/1.1\r\nHost: b\r\n\r\n".into(), &[400], Closed),
+        ("7 unknown", "GET /admin HTTP/1.1\r\nHost: a\r\n\r\n".into(), &[404], Kept),
+        ("7 dots", "GET /e/../h.js HTTP/1.1\r\nHost: a\r\n\r\n".into(), &[404], Kept),
+        ("7 encoded", "GET /%68.js HTTP/1.1\r\nHost: a\r\n\r\n".into(), &[404], Kept),
+        ("7 double", "GET //h.js HTTP/1.1\r\nHost: a\r\n\r\n".into(), &[404], Kept),
+        ("8 no host", "GET /h.js HTTP/1.1\r\n\r\n".into(), &[400], Closed),
+        ("8 two hosts", "GET /h.js HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".into(), &[400], Closed),
+        ("8 host path", "GET /h.js HTTP/1.1\r\nHost: a/b\r\n\r\n".into(), &[400], Closed),
+        ("9 0.9", "GET /h.js\r\n\r\n".into(), &[400], Closed),
+        ("9 1.0 TE", "POST /e HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".into(), &[400], Closed),
+        ("9 3.0", "GET /h.js HTTP/3.0\r\nHost: a\r\n\r\n".into(), &[400], Closed),
+        (
+            "10 CL TE",
+            post("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /h.js HTTP/1.1\r\nHost: a\r\n\r\n"),
+            &[204],
+            Closed,
+        ),
+        (
+            "11 TE CL",
+            post("Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\nGET /h.js HTTP/1.1\r\nHost: a\r\n\r\n"),
+            &[204],
+            Closed,
+        ),
+        ("12 identity", post("Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"), &[400], Closed),
+        ("12 xchunked", post("Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"), &[400], Closed),
+        ("12 tab", post("Transfer-Encoding: chunked\u{b}\r\n\r\n0\r\n\r\n"), &[400], Closed),
+        ("12 fold", post("Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n"), &[400], Closed),
+        ("13 two", post("Content-Length: 2\r\nContent-Length: 3\r\n\r\n{} "), &[400], Closed),
+        ("13 plus", post("Content-Length: +2\r\n\r\n{}"), &[400], Closed),
+        ("13 hex", post("Content-Length: 0x2\r\n\r\n{}"), &[400], Closed),
+        ("13 list", post("Content-Length: 2,2\r\n\r\n{}"), &[400], Closed),
+        ("13 negative", post("Content-Length: -2\r\n\r\n{}"), &[400], Closed),
+        ("13 2^64", post("Content-Length: 18446744073709551616\r\n\r\n{}"), &[400], Closed),
+        ("14 bare LF", POST.replace("\r\n", "\n") + "Content-Length: 2\n\n{}", &[400], Closed),
+        ("14 bare CR", "GET /h.js HTTP/1.1\rHost: a\r\r".into(), &[400], Closed),
+        ("14 NUL", "GET /h.js HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n".into(), &[400], Closed),
+        ("14 space", "GET /h.js HTTP/1.1\r\nHost : a\r\n\r\n".into(), &[400], Closed),
+        ("14 leading", "GET /h.js HTTP/1.1\r\n Host: a\r\n\r\n".into(), &[400], Closed),
+        ("15 size", post("Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n"), &[400], Closed),
+        ("15 huge", post("Transfer-Encoding: chunked\r\n\r\n7FFFFFFFFFFFFFF0\r\n") + &"x".repeat(70_000), &[413], Closed),
+        ("15 CRLF", post("Transfer-Encoding: chunked\r\n\r\n2\r\n{}xx0\r\n\r\n"), &[400], Closed),
+        ("15 extension", post(&format!("Transfer-Encoding: chunked\r\n\r\n2;{}\r\n{{}}\r\n0\r\n\r\n", "x".repeat(20_000))), &[400], Closed),
+        ("17 count", format!("GET /h.js HTTP/1.1\r\nHost: a\r\n{many_headers}\r\n"), &[431], Closed),
+        ("17 size", format!("GET /h.js HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(16_384)), &[431], Closed),
+        ("18 target", format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(9_000)), &[414], Closed),
+        ("19 oversize", post("Content-Length: 65537\r\n\r\n"), &[413], Closed),
+        ("20 chunked", post("Transfer-Encoding: chunked\r\n\r\n11000\r\n") + &"x".repeat(0x11000), &[413], Closed),
+        ("21 expect", post("Expect: 100-continue\r\nContent-Length: 65537\r\n\r\n"), &[413], Closed),
+        ("36 gzip", post("Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"), &[415], Closed),
+        (
+            "37 twice",
+            "POST /v1/events HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip, gzip\r\nContent-Length: 2\r\n\r\n{}".into(),
+            &[415],
+            Closed,
+        ),
+        ("type", "POST /e HTTP/1.1\r\nHost: a\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\n{}".into(), &[415], Closed),
+        ("batch", "POST /v1/events HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n[]".into(), &[202], Kept),
+        (
+            "key",
+            format!("POST /v1/events HTTP/1.1\r\nHost: a\r\nIdempotency-Key: {}\r\nContent-Length: 2\r\n\r\n[]", "k".repeat(129)),
+            &[400],
+            Closed,
+        ),
+        ("pixel", "GET /e.gif?site=a HTTP/1.1\r\nHost: a\r\n\r\n".into(), &[200], Kept),
+        ("script", "GET /h.js HTTP/1.1\r\nHost: a\r\n\r\n".into(), &[200], Kept),
+        ("script head", "HEAD /h.js HTTP/1.1\r\nHost: a\r\n\r\n".into(), &[200], Kept),
+        ("gpc", "GET /.well-known/gpc.json HTTP/1.1\r\nHost: a\r\n\r\n".into(), &[200], Kept),
+        ("privacy", "GET /privacy.json HTTP/1.1\r\nHost: a\r\n\r\n".into(), &[200], Kept),
+        ("62 metrics", "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".into(), &[404], Kept),
+        ("62 health", "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n".into(), &[404], Kept),
+        ("refused", post("Content-Length: 7\r\n\r\nunknown"), &[400], Kept),
+        ("unavailable", post("Content-Length: 4\r\n\r\nfull"), &[503], Kept),
+        ("68 panic", post("Content-Length: 5\r\n\r\npanic"), &[500], Closed),
+        ("close", post("Connection: close\r\nContent-Length: 2\r\n\r\n{}"), &[204], Closed),
+    ];
+    run(async {
+        let server = Server::start(limits());
+        let exchanges = cases.iter().map(|(_, bytes, ..)| server.exchange(bytes.as_bytes()));
+        let mut wrong = Vec::new();
+        for ((name, _, statuses, then), exchange) in cases.iter().zip(join_all(exchanges).await) {
+            if exchange.statuses() != *statuses || exchange.closed != matches!(then, Closed) {
+                wrong.push(format!("{name}: {:?}, closed: {}", exchange.statuses(), exchange.closed));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    })
+    .await;
+}
+
+/// All at once: a kept connection costs [`QUIET`], and there are many.
+async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut waiting: Vec<_> = futures.map(Box::pin).collect();
+    let mut done: Vec<Option<T>> = waiting.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (future, slot) in waiting.iter_mut().zip(&mut done) {
+            if slot.is_none()
+                && let Poll::Ready(value) = future.as_mut().poll(context)
+            {
+                *slot = Some(value);
+            }
+        }
+        if done.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    done.into_iter().flatten().collect()
+}
+
+#[tokio::test]
+async fn an_accepted_beacon_is_answered_bare_and_open_to_any_origin() {
+    run(async {
+        let server = Server::start(limits());
+        let exchange =
+            server.exchange(format!("{POST}Origin: https://b\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}").as_bytes()).await;
+        let lower = exchange.answer.to_lowercase();
+        for header in ["access-control-allow-origin: *", "cache-control: no-store", "x-content-type-options: nosniff"] {
+            assert!(lower.contains(header), "{header}");
+        }
+        for header in ["set-cookie", "allow-credentials", "private-network", "server:"] {
+            assert!(!lower.contains(header), "{header}");
+        }
+        assert!(lower.ends_with("\r\n\r\n"));
+        assert_eq!(*server.fake.bodies.borrow(), [b"{}"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_preflight_grants_neither_credentials_nor_private_networks() {
+    run(async {
+        let server = Server::start(limits());
+        let request = "OPTIONS /e HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAccess-Control-Request-Private-Network: true\r\n\r\n";
+        let lower = server.exchange(request.as_bytes()).await.answer.to_lowercase();
+        assert!(lower.contains("access-control-allow-methods: post"));
+        assert!(lower.contains("access-control-allow-headers: content-type"));
+        assert!(lower.contains("access-control-max-age: "));
+        assert!(!lower.contains("credentials") && !lower.contains("private-network"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_of_a_request_appears_in_its_answer() {
+    run(async {
+        let server = Server::start(limits());
+        let canary = "k4n4ry7f3a";
+        for request in [
+            format!("GET /{canary}?{canary} HTTP/1.1\r\nHost: {canary}\r\n\r\n"),
+            format!("TRACE /e HTTP/1.1\r\nHost: {canary}\r\nX-{canary}: {canary}\r\n\r\n"),
+            format!("{canary} /e HTTP/1.1\r\nHost: a\r\n\r\n"),
+            format!("OPTIONS /e HTTP/1.1\r\nHost: a\r\nOrigin: https://{canary}\r\nAccess-Control-Request-Headers: {canary}\r\n\r\n"),
+            format!("GET /h.js?{canary} HTTP/1.1\r\nHost: {canary}\r\nIf-None-Match: \"{canary}\"\r\nAccept-Encoding: {canary}\r\n\r\n"),
+            format!("GET /e.gif?{canary} HTTP/1.1\r\nHost: a\r\nCookie: {canary}\r\nUser-Agent: {canary}\r\n\r\n"),
+            format!("{POST}Content-Length: 10\r\n\r\n{canary}"),
+            format!("{POST}Content-Encoding: {canary}\r\nContent-Length: 10\r\n\r\n{canary}"),
+            format!("{POST}Content-Length: {canary}\r\n\r\n"),
+            format!("{POST}X {canary}: a\r\n\r\n"),
+            format!("GET /e HTTP/{canary}\r\n\r\n"),
+            format!(
+                "POST /v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: {canary}\r\nIdempotency-Key: {canary}\r\nContent-Length: 2\r\n\r\n[]"
+            ),
+        ] {
+            let exchange = server.exchange(request.as_bytes()).await;
+            assert!(!exchange.answer.is_empty() && !exchange.answer.contains(canary), "{request}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_counted_and_not_taken() {
+    run(async {
+        let server = Server::start(limits());
+        let mut stream = server.connect().await;
+        stream.write_all(format!("{POST}Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n").as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await.unwrap();
+        assert!(server.fake.bodies.borrow().is_empty());
+        assert_eq!(*server.fake.refused.borrow(), [Refused::Aborted]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_thousand_pipelined_requests_are_answered_in_order() {
+    run(async {
+        let server = Server::start(limits());
+        let requests: Vec<String> = (0..1_000).map(|number| format!("{POST}Content-Length: 4\r\n\r\n{number:04}")).collect();
+        let requests = requests.concat();
+        let (mut reading, mut writing) = server.connect().await.into_split();
+        let written = tokio::task::spawn_local(async move {
+            writing.write_all(requests.as_bytes()).await.unwrap();
+            writing.shutdown().await.unwrap();
+        });
+        let mut answers = String::new();
+        reading.read_to_string(&mut answers).await.unwrap();
+        written.await.unwrap();
+        assert_eq!(answers.matches("HTTP/1.1 204").count(), 1_000);
+        let bodies = server.fake.bodies.borrow();
+        assert!(bodies.iter().enumerate().all(|(number, body)| *body == format!("{number:04}").as_bytes()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_is_closed_after_its_last_request() {
+    run(async {
+        let server = Server::start(Limits { requests: 3, ..limits() });
+        let exchange = server.exchange(format!("{POST}Content-Length: 2\r\n\r\n{{}}").repeat(5).as_bytes()).await;
+        assert_eq!(exchange.statuses(), [204, 204, 204]);
+        assert!(exchange.closed);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bodies_over_the_common_budget_are_turned_away_with_503() {
+    run(async {
+        let server = Server::with_budget(limits(), BodyBudget::of(10_000));
+        let first =
+            server.exchange(format!("{POST}Connection: close\r\nContent-Length: 9000\r\n\r\n{}", "x".repeat(9_000)).as_bytes()).await;
+        let second =
+            server.exchange(format!("{POST}Connection: close\r\nContent-Length: 11000\r\n\r\n{}", "x".repeat(11_000)).as_bytes()).await;
+        assert_eq!((first.statuses(), second.statuses()), (vec![204], vec![503]));
+        assert!(second.answer.contains("retry-after: "));
+        assert_eq!(*server.fake.refused.borrow(), [Refused::Unavailable]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_late_is_ended() {
+    let second = Duration::from_secs(1);
+    let post = format!("{POST}Content-Length: 2\r\n\r\n{{}}");
+    let cases: [(Limits, Vec<u8>, Ended, &[u16]); 5] = [
+        (Limits { head: second, ..patient() }, Vec::new(), Ended::HeadLate, &[]),
+        (Limits { head: second, ..patient() }, b"POST /e HTT".to_vec(), Ended::HeadLate, &[]),
+        (Limits { body: second, ..patient() }, post.as_bytes()[..post.len() - 1].to_vec(), Ended::BodyLate, &[408]),
+        (Limits { idle: second, ..patient() }, post.clone().into_bytes(), Ended::IdleTooLong, &[204]),
+        (Limits { head: second, ..patient() }, format!("{post}POST /").into_bytes(), Ended::IdleTooLong, &[204]),
+    ];
+    for (mut limits, sent, why, statuses) in cases {
+        // A pipelined head that stops is between two requests as far as the socket can tell.
+        if why == Ended::IdleTooLong {
+            limits.idle = second;
+        }
+        run(async {
+            let server = Server::start(limits);
+            let mut stream = server.connect().await;
+            stream.write_all(&sent).await.unwrap();
+            let mut answer = Vec::new();
+            let _reset = stream.read_to_end(&mut answer).await;
+            let exchange = Exchange { answer: String::from_utf8(answer).unwrap(), closed: true };
+            assert_eq!(exchange.statuses(), statuses, "{why:?}");
+            assert_eq!(server.ended(why), 1, "{why:?}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_never_comes_does_not_hold_its_connection_for_ever() {
+    run(async {
+        let server = Server::start(Limits { answer: Duration::from_secs(1), ..patient() });
+        server.fake.stuck.set(true);
+        let mut stream = server.connect().await;
+        stream.write_all(format!("{POST}Content-Length: 2\r\n\r\n{{}}").as_bytes()).await.unwrap();
+        assert_eq!(stream.read(&mut [0; 64]).await.unwrap(), 0);
+        assert_eq!(server.ended(Ended::AnswerNotTaken), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn at_the_cap_the_oldest_waiting_connection_gives_way() {
+    run(async {
+        let server = Server::start(Limits { connections: 1_000, ..limits() });
+        let mut waiting = Vec::new();
+        for _ in 0..1_000 {
+            waiting.push(server.connect().await);
+        }
+        let exchange = server.exchange(format!("{POST}Connection: close\r\nContent-Length: 2\r\n\r\n{{}}").as_bytes()).await;
+        assert_eq!(exchange.statuses(), [204]);
+        assert_eq!(server.ended(Ended::Evicted), 10);
+        assert!(server.counts.connections_open() <= 1_000);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_shutdown_answers_what_is_queued_and_resets_nobody() {
+    run(async {
+        let server = Server::start(limits());
+        let mut idle = server.connect().await;
+        idle.write_all(format!("{POST}Content-Length: 2\r\n\r\n{{}}").as_bytes()).await.unwrap();
+        assert!(idle.read(&mut [0; 1_024]).await.unwrap() > 0);
+        let mut uploading = server.connect().await;
+        uploading.write_all(format!("{POST}Content-Length: 2\r\n\r\n{{").as_bytes()).await.unwrap();
+        tokio::task::yield_now().await;
+        let queued = std::net::TcpStream::connect(server.address).unwrap();
+        server.stop.send(()).unwrap();
+        queued.set_nonblocking(true).unwrap();
+        let mut queued = TcpStream::from_std(queued).unwrap();
+        queued.write_all(format!("{POST}Content-Length: 2\r\n\r\n{{}}").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        queued.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 204"), "{answer:?}");
+        uploading.write_all(b"}").await.unwrap();
+        let mut answer = String::new();
+        uploading.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 204") && answer.contains("connection: close"), "{answer:?}");
+        assert_eq!(idle.read(&mut [0; 64]).await.unwrap(), 0);
+        drop((queued, uploading, idle));
+        server.served.await.unwrap().unwrap();
+        assert!(TcpStream::connect(server.address).await.is_err());
+    })
+    .await;
+}
+
+#[test]
+fn all_workers_share_a_port_and_a_second_process_is_told() {
+    let listeners = bind((Ipv4Addr::LOCALHOST, 0).into(), 3).unwrap();
+    let address = listeners[0].local_addr().unwrap();
+    assert!(listeners.iter().all(|listener| listener.local_addr().unwrap() == address));
+    assert_eq!(bind(address, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+}
