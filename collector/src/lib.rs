@@ -1,12 +1,14 @@
 //! Headcount counts heads, not faces.
 
 pub mod beacon;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod consent;
 pub mod distinct;
 pub mod enrich;
 pub mod event;
+pub mod instance;
 pub mod leak;
 pub mod limits;
 pub mod metrics;
@@ -15,8 +17,10 @@ pub mod outcome;
 pub mod privacy;
 pub mod row;
 pub mod server;
+pub mod shutdown;
 pub mod sink;
 pub mod site;
 pub mod spool;
 pub mod store;
 pub mod tally;
+pub mod telemetry;

@@ -1,3 +1,5 @@
-//! The `headcount` binary: parses the command line and hands over to the library.
+//! The `headcount` binary: hands over to the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    headcount::cli::main()
+}

@@ -1,0 +1,183 @@
+//! The command line: what can be asked of `headcount`, and the one place that prints an answer.
+
+mod site;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, Overrides, Surroundings};
+
+/// The version, and whether this build plants leaks for tests to find.
+const VERSION: &str = if cfg!(feature = "leaky") {
+    concat!(env!("CARGO_PKG_VERSION"), " (leaky: a test build that plants leaks; never let it see a visitor)")
+} else {
+    env!("CARGO_PKG_VERSION")
+};
+
+/// Headcount counts heads, not faces: a privacy-preserving analytics collector.
+#[derive(Debug, Parser)]
+#[command(name = "headcount", version = VERSION, args_conflicts_with_subcommands = false)]
+struct Arguments {
+    #[command(flatten)]
+    sources: Sources,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Where the configuration comes from; each wins over the file.
+#[derive(Debug, Args)]
+struct Sources {
+    /// The configuration file [default: headcount.toml in the data folder, if it is there]
+    #[arg(long, value_name = "FILE", env = "HEADCOUNT_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    /// Where all state lives, except the keys
+    #[arg(long, value_name = "DIR", env = "HEADCOUNT_DATA_DIR", global = true)]
+    data_dir: Option<PathBuf>,
+    /// Where the keys live: memory, not a disk
+    #[arg(long, value_name = "DIR", env = "HEADCOUNT_KEY_DIR", global = true)]
+    key_dir: Option<PathBuf>,
+    /// Where visitors are listened to [default: 0.0.0.0:8080]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "HEADCOUNT_PUBLIC_LISTEN", global = true)]
+    public_listen: Option<SocketAddr>,
+    /// Where the operator is listened to [default: 127.0.0.1:8081]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "HEADCOUNT_PRIVATE_LISTEN", global = true)]
+    private_listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say whether the configuration is right, and if not, where it is wrong
+    CheckConfig,
+    /// Change the sites of the configuration
+    #[command(subcommand)]
+    Site(SiteCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum SiteCommand {
+    /// Add a site, tell the running collector, and print the tag for its pages
+    Add {
+        /// The site's domain; its subdomains belong to it
+        domain: String,
+        /// Whose midnight ends the site's day, such as Europe/Berlin [default: UTC]
+        #[arg(long, value_name = "ZONE")]
+        timezone: Option<String>,
+    },
+}
+
+impl From<Sources> for Overrides {
+    fn from(sources: Sources) -> Self {
+        let Sources { config, data_dir, key_dir, public_listen, private_listen } = sources;
+        Self { config, data_dir, key_dir, public_listen, private_listen }
+    }
+}
+
+/// Why a command failed, for the operator.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Site(#[from] site::SiteError),
+    #[error("cannot print")]
+    Print(#[from] io::Error),
+}
+
+/// Does what the process's arguments ask. Exit codes: 0 done, 1 failed, 2 not understood (clap's).
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let answer = run(arguments, &Surroundings::of_process(), &mut io::stdout().lock());
+    match answer {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads our output has had enough of it (`headcount ... | head`).
+        Err(CommandError::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell if standard error is closed too.
+            let _ = complain(&error, &mut io::stderr().lock());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints an error and its causes on one line.
+fn complain(error: &dyn std::error::Error, out: &mut dyn Write) -> io::Result<()> {
+    write!(out, "headcount: {error}")?;
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        write!(out, ": {inner}")?;
+        cause = inner.source();
+    }
+    writeln!(out)
+}
+
+fn run(arguments: Arguments, surroundings: &Surroundings, out: &mut dyn Write) -> Result<(), CommandError> {
+    let overrides = Overrides::from(arguments.sources);
+    match arguments.command {
+        None | Some(Command::CheckConfig) => check_config(&overrides, surroundings, out),
+        Some(Command::Site(SiteCommand::Add { domain, timezone })) => {
+            let addition = site::Addition { domain: &domain, timezone: timezone.as_deref() };
+            site::add(&addition, &overrides, surroundings, out).map_err(CommandError::from)
+        }
+    }
+}
+
+fn check_config(overrides: &Overrides, surroundings: &Surroundings, out: &mut dyn Write) -> Result<(), CommandError> {
+    let config = Config::load(overrides, surroundings)?;
+    match &config.file {
+        Some(file) => writeln!(out, "{}: right", file.display())?,
+        None => writeln!(out, "no configuration file: every key has its default")?,
+    }
+    writeln!(out, "data_dir = {}\nkey_dir = {}", config.data_dir.display(), config.key_dir.display())?;
+    writeln!(
+        out,
+        "public: {} ({})\nprivate: {} ({})",
+        config.public.listen,
+        config.visitors_url(),
+        config.private.listen,
+        config.operators_url()
+    )?;
+    for site in config.sites.iter() {
+        writeln!(out, "site {} ({})", site.id, config.sites.zone(site.zone).name())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(line: &str) -> (Result<(), CommandError>, String) {
+        let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+        let mut out = Vec::new();
+        let done = run(arguments, &Surroundings::default(), &mut out);
+        (done, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_may_stand_before_and_after_the_command() {
+        for line in ["headcount --data-dir /nowhere check-config", "headcount check-config --data-dir /nowhere"] {
+            let (done, told) = ask(line);
+            done.unwrap();
+            assert!(told.contains("every key has its default") && told.contains("data_dir = /nowhere\n"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_config_that_is_named_must_be_there() {
+        let (done, _) = ask("headcount --config /nowhere/headcount.toml check-config");
+        let mut told = Vec::new();
+        complain(&done.unwrap_err(), &mut told).unwrap();
+        let told = String::from_utf8(told).unwrap();
+        assert_eq!(told, "headcount: /nowhere/headcount.toml: cannot be read: No such file or directory (os error 2)\n");
+    }
+}
