@@ -1,5 +1,6 @@
 //! Headcount counts heads, not faces.
 
+pub mod assets;
 pub mod beacon;
 pub mod cli;
 pub mod clock;
