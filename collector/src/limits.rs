@@ -117,3 +117,24 @@ pub const ENGINE_MEMORY_BYTES: (u64, u64, u64) = (512 << 20, 1 << 30, 1 << 40);
 pub const SPOOL_BYTES: (u64, u64, u64) = (1 << 30, 8 << 30, 1 << 44);
 /// Entries in one of a site's lists of routes, kept paths or kept parameters.
 pub const SITE_RULES: usize = 200;
+
+/// From the first packet to an open connection to ClickHouse.
+pub const DATABASE_CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// For ClickHouse to take one piece of an insert's rows.
+pub const INSERT_SEND_DEADLINE: Duration = Duration::from_secs(60);
+/// From the last row of an insert to ClickHouse's answer.
+pub const INSERT_END_DEADLINE: Duration = Duration::from_secs(300);
+/// From any other statement to the end of its answer; ClickHouse itself is told to stop it then.
+pub const STATEMENT_DEADLINE: Duration = Duration::from_secs(300);
+/// Idle connections to ClickHouse that are kept.
+pub const DATABASE_IDLE_CONNECTIONS: usize = 8;
+/// From starting the engine's process to its first answer. Longer than any recovery of its data.
+pub const ENGINE_START_DEADLINE: Duration = Duration::from_secs(300);
+/// Between two looks at whether ClickHouse answers, at most.
+pub const DATABASE_LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// Before an engine that died is started again: the first wait, doubled each time ...
+pub const ENGINE_RESTART_WAIT_MIN: Duration = Duration::from_millis(100);
+/// ... up to this.
+pub const ENGINE_RESTART_WAIT_MAX: Duration = Duration::from_secs(30);
+/// An engine that lived this long starts over with the first wait.
+pub const ENGINE_STEADY: Duration = Duration::from_secs(60);

@@ -1,1 +1,3 @@
-//! Stub.
+//! From sealed segments to ClickHouse.
+
+pub mod client;
