@@ -1,0 +1,49 @@
+# The commands of the README. Each installs what it needs, once, and says nothing about what is there already.
+#
+#   make run      build, fetch the data files, start Headcount
+#   make build    target/release/headcount
+#   make test     every gate and every test
+#   make lint     the gates alone: format, clippy, documentation, licences and sources
+#   make bench    cost of an event, printed
+#
+# What is downloaded is shared by all clones: ${XDG_CACHE_HOME:-~/.cache}/headcount.
+
+SHELL := /bin/sh
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/headcount
+DENY_VERSION := 0.20.2
+DENY := $(CACHE)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+
+.PHONY: run build test lint assets deps
+
+run: build assets
+	exec target/release/headcount
+
+build:
+	@sh tests/deps.sh build
+	cargo build --release --locked
+
+test: lint
+	@sh tests/deps.sh test
+	@node collector/assets.mjs --tests
+	cargo test --workspace --locked
+	@sh tests/scripts.sh
+
+lint: $(DENY)
+	@sh tests/deps.sh build
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --locked --features headcount/leaky -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
+	$(DENY) --log-level error --offline --locked check --hide-inclusion-graph licenses bans sources
+
+assets:
+	@node collector/assets.mjs
+
+deps:
+	@sh tests/deps.sh test
+
+# Built without optimisation: that takes a third of the time, and it runs for a second.
+$(DENY):
+	@echo "cargo-deny $(DENY_VERSION) is built once, for all clones (a few minutes) ..."
+	cargo install --quiet --locked --debug --root $(CACHE)/cargo-deny-$(DENY_VERSION) --target-dir $(CACHE)/cargo-deny-$(DENY_VERSION)/target cargo-deny@$(DENY_VERSION)
+	@rm -rf $(CACHE)/cargo-deny-$(DENY_VERSION)/target
