@@ -23,7 +23,7 @@
     // The real script answers to `optOut`, a stub does not: a second tag on the page must not count everything twice.
     if (stub.optOut) return;
 
-    const { dataset, src } = document.currentScript;
+    const { src, dataset } = document.currentScript;
     // Where another event path is configured, the collector serves this text with that path in the place of "./e".
     const endpoint = new URL(dataset.api || "./e", src);
     const debug = /headcount=debug/.test(location.search);
@@ -132,9 +132,9 @@
       const [{ type } = {}] = performance.getEntriesByType("navigation");
       referrer = first ? from.join("/") : location.origin;
       // The first page of a visit, as far as one can tell without an id: not from the own host, no reload, no back_forward (both end in "d").
-      counted = !send("pageview", { entry: first && from[2] != location.host && !/d$/.test(type) });
+      counted = !send("pageview", { entry: +(first && from[2] != location.host && !/d$/.test(type)) });
       if (counted) first = false;
-      engaged = deepest = height = sent = since = 0;
+      since = sent = height = deepest = engaged = 0;
       lap();
       measureSoon();
     });

@@ -1,0 +1,152 @@
+// What every browser test needs: a real Chromium, driven or left alone, and a server that stands in for a website and its collector.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+
+const executable = process.env.CHROMIUM || "/usr/bin/chromium";
+const switches = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+/** A browser as people use it. Chromium's own agent names itself headless here, which a collector refuses. */
+export const ordinaryAgent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
+
+/** How long a test waits for what must come, in milliseconds. */
+const patience = 30_000;
+
+/** Starts one Chromium for a file of tests; `visit` gives each test a fresh profile in it. */
+export function openBrowser() {
+  // Playwright switches the back/forward cache off unless told otherwise.
+  return chromium.launch({ executablePath: executable, headless: true, args: switches, ignoreDefaultArgs: ["--disable-back-forward-cache"] });
+}
+
+/**
+ * A visitor with a fresh profile: `{ context, page, lines, errors, close }`.
+ *
+ * `userAgent: undefined` keeps Chromium's own, headless one. `doNotTrack` (text) and `globalPrivacyControl` (true) set what page and server see of them.
+ * `lines` collects what pages print, `errors` what they throw.
+ */
+export async function visit(browser, { userAgent = ordinaryAgent, doNotTrack, globalPrivacyControl, ...options } = {}) {
+  const extraHTTPHeaders = {};
+  if (doNotTrack === "1") extraHTTPHeaders.DNT = "1";
+  if (globalPrivacyControl) extraHTTPHeaders["Sec-GPC"] = "1";
+  const context = await browser.newContext({ userAgent, locale: "de-DE", extraHTTPHeaders, ...options });
+  await context.addInitScript(
+    (signals) => {
+      for (const [name, value] of Object.entries(signals)) Object.defineProperty(navigator, name, { get: () => value });
+    },
+    JSON.parse(JSON.stringify({ doNotTrack, globalPrivacyControl })),
+  );
+  const page = await context.newPage();
+  const lines = [];
+  const errors = [];
+  page.on("console", (message) => lines.push(message.text()));
+  page.on("pageerror", (error) => errors.push(error.message));
+  return { context, page, lines, errors, close: () => context.close() };
+}
+
+/** A browser and one visitor in it, for a test that needs no more. */
+export async function launch(options) {
+  const browser = await openBrowser();
+  const visitor = await visit(browser, options);
+  return { ...visitor, browser, close: () => browser.close() };
+}
+
+/**
+ * Opens `url` in a Chromium that nobody drives: a debugger keeps every tab visible and forbids prerendering. The page acts by its own scripts.
+ * Returns the function that ends it.
+ */
+export async function leaveAlone(url) {
+  const profile = await mkdtemp(join(tmpdir(), "headcount-chromium-"));
+  const args = ["--headless", ...switches, "--disable-popup-blocking", `--user-agent=${ordinaryAgent}`, `--user-data-dir=${profile}`, url];
+  const child = spawn(executable, args, { stdio: "ignore", detached: true });
+  const gone = once(child, "exit");
+  return async () => {
+    process.kill(-child.pid);
+    await gone;
+    await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+  };
+}
+
+/**
+ * A website on a free port of this machine, with a collector under `/stats/`. `render(url)` makes a page's HTML, or a promise of it, `headers` go with each page.
+ *
+ * Every POST is recorded in `requests` as `{ path, type, body, headers }` and answered with `status`; `events` are the parsed bodies.
+ */
+export async function openSite({ render, headers = {}, status = 204 }) {
+  const script = await readFile(new URL("../../collector/snippet/h.min.js", import.meta.url));
+  const requests = [];
+  const waiting = new Set();
+  const server = createServer(async (request, response) => {
+    const url = new URL(request.url, "http://site");
+    if (request.method === "POST") {
+      const chunks = [];
+      for await (const chunk of request) chunks.push(chunk);
+      requests.push({ path: url.pathname, type: request.headers["content-type"], body: Buffer.concat(chunks).toString(), headers: request.headers });
+      for (const check of waiting) check();
+      response.writeHead(status, { "Access-Control-Allow-Origin": "*" }).end();
+    } else if (url.pathname.endsWith("/h.js")) {
+      response.writeHead(200, { "Content-Type": "text/javascript" }).end(script);
+    } else {
+      response.writeHead(200, { "Content-Type": "text/html; charset=utf-8", ...headers }).end(await render(url));
+    }
+  });
+  server.listen(0);
+  await once(server, "listening");
+  const { port } = server.address();
+
+  const until = (condition, what) =>
+    new Promise((resolve, reject) => {
+      const check = () => condition() && (clearTimeout(timer), waiting.delete(check), resolve());
+      const timer = setTimeout(() => (waiting.delete(check), reject(new Error(`${what} did not come; there is ${JSON.stringify(requests, null, 1)}`))), patience);
+      waiting.add(check);
+      check();
+    });
+
+  const isMark = (request) => request.path === "/mark";
+  const site = {
+    port,
+    host: `localhost:${port}`,
+    origin: `http://localhost:${port}`,
+    /** The same server under another host's name. */
+    elsewhere: `http://127.0.0.1:${port}`,
+    requests,
+    get events() {
+      return requests.filter((request) => !isMark(request)).map((request) => JSON.parse(request.body));
+    },
+    /** Waits for `count` events and gives them. */
+    async collected(count) {
+      await until(() => site.events.length >= count, `event ${count}`);
+      return site.events;
+    },
+    /** Waits for the page's own `POST /mark`, `count` of them. */
+    marked: (count = 1) => until(() => requests.filter(isMark).length >= count, `mark ${count}`),
+    /** Waits until everything that `page` has sent so far is here, and gives it: a mark is sent after it. */
+    async settled(page) {
+      const marks = requests.filter(isMark).length;
+      await page.evaluate(() => fetch("/mark", { method: "POST" }));
+      await until(() => requests.filter(isMark).length > marks, "the mark");
+      return site.events;
+    },
+    close: () => {
+      server.closeAllConnections();
+      return new Promise((done) => server.close(done));
+    },
+  };
+  return site;
+}
+
+/** A page with the script tag, its attributes and content. */
+export function page({ attributes = "", before = "", content = "", source = "/stats/h.js" } = {}) {
+  return `<!doctype html><html lang="de"><title>A page</title>${before}<script defer src="${source}" data-site="localhost" ${attributes}></script><body style="margin:0">${content}`;
+}
