@@ -79,9 +79,8 @@ impl Bots {
             let tagged = |tag| entry.tags.iter().any(|own| own == tag);
             if PEOPLE.contains(&entry.pattern.as_str()) {
                 continue;
-            } else if BACKENDS.contains(&entry.pattern.as_str())
-                || (tagged("http-library") && !HARVESTERS.contains(&entry.pattern.as_str()))
-            {
+            }
+            if BACKENDS.contains(&entry.pattern.as_str()) || (tagged("http-library") && !HARVESTERS.contains(&entry.pattern.as_str())) {
                 libraries.push(entry.pattern);
             } else if tagged("browser-automation") {
                 headless.push(entry.pattern);
@@ -119,7 +118,8 @@ impl Matcher {
         let mut words = Vec::new();
         let mut builder = regex_filtered::Builder::new();
         for pattern in patterns {
-            match regex_syntax::parse(&pattern).ok().as_ref().and_then(spellings) {
+            let unanchored = regex_syntax::parse(&pattern).ok().filter(|parsed| parsed.properties().look_set().is_empty());
+            match unanchored.as_ref().and_then(spellings) {
                 Some(spelled) => words.extend(spelled.into_iter().filter(|word| !word.is_empty())),
                 None => builder = builder.push(&pattern)?,
             }
@@ -272,7 +272,6 @@ const PEOPLE: &[&str] = &[
     "Daum\\/",
     "Sogou",
     "Fluid",
-    "Anchor Browser",
     "Code\\/1\\.",
     "Trae\\/",
     "Notion\\/",
@@ -284,26 +283,11 @@ const PEOPLE: &[&str] = &[
     "Asana\\/",
     "Overcast\\/",
     "PocketCasts\\/",
-    "Operator\\/",
+    "^Silk\\/",
+    "Goodreads",
     "Butterfly",
     "Sonic",
-    "Magellan",
-    "Adventurer",
-    "^Silk\\/",
-    "BW\\/",
-    "^BW\\/",
     "RED\\/",
-    "Goodreads",
-    "Flipboard",
-    "Devin",
-    "Charlotte",
-    "Expanse",
-    "speedy",
-    "mail\\.ru",
-    "ds9",
-    "linko",
-    "Yeti",
-    "Valve\\/Steam",
 ];
 
 /// Entries of the list that are how somebody's own backend speaks when it sends its events.

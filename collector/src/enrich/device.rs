@@ -7,7 +7,7 @@ use DeviceClass::{Console, Desktop, Mobile, Other, Tablet, Television};
 use crate::event::DeviceClass;
 
 /// uap-core's names of systems, and what everybody calls them today.
-pub(super) const RENAMED: &[(&str, &str)] = &[("Mac OS X", "macOS"), ("Chrome OS", "ChromeOS")];
+pub(super) const RENAMED: &[(&str, &str)] = &[("Mac OS X", "macOS"), ("Chrome OS", "ChromeOS"), ("Web0S", "webOS")];
 
 /// The usual name of the system that uap-core calls `family`.
 pub(super) fn usual_name(family: &str) -> &str {
@@ -98,10 +98,10 @@ pub(super) fn class_of_agent(agent: &str) -> DeviceClass {
 }
 
 /// A system as an app names it, taken apart.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct System<'a> {
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct System {
     /// Its usual name, or empty.
-    pub name: Cow<'a, str>,
+    pub name: Cow<'static, str>,
     /// Its major version, or 0.
     pub major: u16,
 }
@@ -157,18 +157,20 @@ const ALSO: &[(&str, &str)] = &[
 ];
 
 /// Takes `Android 15`, `iOS 18.1` or `Windows NT 10.0` apart. A name that nobody knows is kept as it is written, if it is words only.
-pub(super) fn system(text: &str) -> System<'_> {
-    let text = text.trim();
-    let digits = text.find(|letter: char| letter.is_ascii_digit()).unwrap_or(text.len());
-    let (written, version) = text.split_at(digits);
-    let written = written.trim_end_matches([' ', '/', '-', '_', 'v', '(']);
-    let same = |name: &str| name.eq_ignore_ascii_case(written);
-    let usual = ALSO.iter().find(|(also, _)| same(also)).map(|(_, usual)| *usual);
-    let usual = usual.or_else(|| SYSTEMS.iter().map(|(name, _)| *name).find(|name| same(name)));
-    let words_only = |letter: char| letter.is_ascii_alphabetic() || letter == ' ';
-    let name = usual.unwrap_or(if written.chars().all(words_only) { written } else { "" });
-    let first = version.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or("");
-    System { name: Cow::Borrowed(name), major: first.parse().unwrap_or(0) }
+pub(super) fn system(text: &str) -> System {
+    let (written, version) = text.split_at(text.find(|letter: char| letter.is_ascii_digit()).unwrap_or(text.len()));
+    let written = written.trim().trim_end_matches([' ', '/', '-', '_', '(']);
+    let version = version.split(|letter: char| !letter.is_ascii_digit()).next();
+    let major = version.and_then(|version| version.parse().ok()).unwrap_or(0);
+    let usual = ALSO.iter().find(|(also, _)| also.eq_ignore_ascii_case(written)).map(|(_, usual)| *usual);
+    let usual = usual.or_else(|| SYSTEMS.iter().map(|(name, _)| *name).find(|name| name.eq_ignore_ascii_case(written)));
+    let words_only = written.chars().all(|letter| letter.is_ascii_alphabetic() || letter == ' ');
+    let name = match usual {
+        Some(usual) => Cow::Borrowed(usual),
+        None if words_only => Cow::Owned(written.to_owned()),
+        None => Cow::Borrowed(""),
+    };
+    System { name, major }
 }
 
 /// What kind of machine an app runs on, by its system's usual name and its model.

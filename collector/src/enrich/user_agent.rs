@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Deserialize;
@@ -20,20 +19,25 @@ use crate::event::DeviceClass;
 use crate::limits::{AGENTS_CACHED, USER_AGENT_BYTES};
 
 /// What an agent's text says, and all that is kept of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agent {
     /// Browser family (`Firefox`, `Mobile Safari`), or empty.
-    pub browser: Arc<str>,
+    pub browser: &'static str,
     /// Browser's major version, or 0.
     pub browser_major: u16,
     /// Operating system family (`Windows`, `iOS`), or empty.
-    pub os: Arc<str>,
+    pub os: &'static str,
     /// Operating system's major version, or 0.
     pub os_major: u16,
     /// What kind of machine.
     pub class: DeviceClass,
     /// Whether a person's browser speaks, or what else.
     pub robot: Robot,
+}
+
+impl Agent {
+    /// Nothing is known.
+    pub const NONE: Self = Self { browser: "", browser_major: 0, os: "", os_major: 0, class: DeviceClass::Unknown, robot: Robot::Absent };
 }
 
 /// The data files, read and compiled once, shared by all workers.
@@ -44,7 +48,6 @@ pub struct Agents {
     browsers: user_agent::Extractor<'static>,
     systems: os::Extractor<'static>,
     families: Vocabulary,
-    none: Arc<str>,
     bots: Bots,
     /// When the pattern file was last changed, as its file system says.
     pub patterns_changed: Option<SystemTime>,
@@ -115,7 +118,9 @@ impl Agents {
         for parser in &parsed.os_parsers {
             families.learn(&parser.regex, parser.os_replacement.as_deref());
         }
-        device::RENAMED.iter().for_each(|(_, ours)| families.learn("", Some(ours)));
+        for (_, ours) in device::RENAMED {
+            families.learn("", Some(ours));
+        }
         let pattern = |source| AgentsError::Pattern { file: file.clone(), source };
         let browsers = user_agent::Builder::new().push_all(parsed.user_agent_parsers).map_err(pattern)?;
         let systems = os::Builder::new().push_all(parsed.os_parsers).map_err(|source| pattern(source.into()))?;
@@ -123,7 +128,6 @@ impl Agents {
             browsers: browsers.build().map_err(|source| pattern(source.into()))?,
             systems: systems.build().map_err(|source| pattern(source.into()))?,
             families,
-            none: Arc::from(""),
             bots: Bots::read(&crawlers_text).map_err(|source| AgentsError::Crawlers { file: name(crawlers), source })?,
             patterns_changed,
             crawlers_changed,
@@ -136,19 +140,15 @@ impl Agents {
         let agent = agent.trim();
         let browser = self.browsers.extract(agent);
         let system = self.systems.extract(agent);
-        let os = system.as_ref().map_or("", |system| device::usual_name(&system.os));
-        Agent {
-            browser: self.family(browser.as_ref().map_or("", |browser| &browser.family)),
-            browser_major: major(browser.and_then(|browser| browser.major)),
-            os: self.family(os),
-            os_major: major(system.and_then(|system| system.major.map(Cow::into_owned)).as_deref()),
-            class: device::class_of_agent(agent),
-            robot: self.bots.judge(agent),
-        }
+        let (browser, browser_major) = browser.map_or(("", 0), |browser| self.named(&browser.family, browser.major));
+        let (os, os_major) = system.map_or(("", 0), |system| self.named(device::usual_name(&system.os), system.major.as_deref()));
+        Agent { browser, browser_major, os, os_major, class: device::class_of_agent(agent), robot: self.bots.judge(agent) }
     }
 
-    fn family(&self, family: &str) -> Arc<str> {
-        self.families.find(family).unwrap_or_else(|| Arc::clone(&self.none))
+    /// A family that may be stored, and its major version; a version without a family says nothing.
+    fn named(&self, family: &str, version: Option<&str>) -> (&'static str, u16) {
+        let family = self.families.find(family);
+        (family, if family.is_empty() { 0 } else { major(version) })
     }
 }
 
@@ -183,7 +183,7 @@ pub struct AgentCache {
 
 struct Entry {
     hash: u64,
-    agent: Arc<Agent>,
+    agent: Agent,
 }
 
 /// Entries that share a place; the one used longest ago makes room.
@@ -196,16 +196,15 @@ impl AgentCache {
     }
 
     /// What `agent` says: remembered, or read by `agents` now.
-    pub fn classify(&mut self, agents: &Agents, agent: &[u8]) -> Arc<Agent> {
+    pub fn classify(&mut self, agents: &Agents, agent: &[u8]) -> Agent {
         let hash = self.key.hash_one(agent);
         let set = self.set(hash);
-        if let Some(found) = set.iter().position(|entry| entry.as_ref().is_some_and(|entry| entry.hash == hash)) {
-            set[..=found].rotate_right(1);
-        } else {
-            set.rotate_right(1);
-            set[0] = Some(Entry { hash, agent: Arc::new(agents.classify(agent)) });
+        let known = set.iter().position(|entry| entry.as_ref().is_some_and(|entry| entry.hash == hash));
+        set[..=known.unwrap_or(WAYS - 1)].rotate_right(1);
+        match &mut set[0] {
+            Some(entry) if entry.hash == hash => entry.agent,
+            place => place.insert(Entry { hash, agent: agents.classify(agent) }).agent,
         }
-        set[0].as_ref().map(|entry| Arc::clone(&entry.agent)).expect("both branches leave an entry in front")
     }
 
     fn set(&mut self, hash: u64) -> &mut [Option<Entry>] {
@@ -220,3 +219,6 @@ impl Default for AgentCache {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests;

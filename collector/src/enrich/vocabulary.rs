@@ -4,7 +4,6 @@
 //! spells out may be stored: a family is looked up here, and one that is not in the vocabulary is as good as none.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use regex_syntax::hir::literal::Extractor;
 use regex_syntax::hir::{Hir, HirKind};
@@ -12,9 +11,9 @@ use regex_syntax::hir::{Hir, HirKind};
 /// More spellings than this count as infinitely many: the longest list of names in one pattern has about a hundred.
 const SPELLINGS: usize = 1_000;
 
-/// Family names that the data file spells out. Each is held once and shared by every agent that has it.
+/// Family names that the data file spells out: some 20 KB, which live as long as the process, so that a classified agent is a few words to copy.
 #[derive(Default)]
-pub(super) struct Vocabulary(HashSet<Arc<str>>);
+pub(super) struct Vocabulary(HashSet<&'static str>);
 
 impl Vocabulary {
     /// Adds the families that `pattern` can give: its `template` with `$1` to `$9` filled in, or without a template its first group.
@@ -22,12 +21,16 @@ impl Vocabulary {
         let Ok(pattern) = regex_syntax::parse(pattern) else { return };
         let families = (1..=9).try_fold(vec![template.unwrap_or("$1").to_owned()], |families, index| fill(families, index, &pattern));
         let families = families.unwrap_or_default();
-        self.0.extend(families.iter().map(|family| family.trim()).filter(|family| !family.is_empty()).map(Arc::from));
+        for family in families.iter().map(|family| family.trim()).filter(|family| !family.is_empty()) {
+            if !self.0.contains(family) {
+                self.0.insert(String::leak(family.to_owned()));
+            }
+        }
     }
 
-    /// The shared copy of `family`, if the data file spells it out.
-    pub(super) fn find(&self, family: &str) -> Option<Arc<str>> {
-        self.0.get(family).cloned()
+    /// `family`, if the data file spells it out, else nothing.
+    pub(super) fn find(&self, family: &str) -> &'static str {
+        self.0.get(family).copied().unwrap_or("")
     }
 }
 
@@ -53,11 +56,8 @@ fn group(pattern: &Hir, index: u32) -> Option<&Hir> {
     }
 }
 
-/// Every text that `pattern` matches as a whole, when there are few and none depends on what stands around it.
+/// Every text that `pattern` can match as a whole, when there are few. An anchor in it may rule some of them out.
 pub(super) fn spellings(pattern: &Hir) -> Option<Vec<String>> {
-    if !pattern.properties().look_set().is_empty() {
-        return None;
-    }
     let mut extractor = Extractor::new();
     extractor.limit_total(SPELLINGS).limit_literal_len(256);
     let sequence = extractor.extract(pattern);
