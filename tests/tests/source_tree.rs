@@ -40,7 +40,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &["beacon", "config", "consent::signals", "metrics", "pipeline", "privacy::proxy", "privacy::raw", "privacy::secret", "shutdown"],
     ),
     // The other side of the disk.
-    ("sink", &["metrics", "row", "shutdown", "spool", "store"]),
+    ("sink", &["config", "metrics", "row", "shutdown", "spool", "store"]),
     ("store", &["config", "row", "shutdown", "sink"]),
     ("metrics", &["sink", "spool", "tally"]),
     // What puts it all together.
