@@ -49,9 +49,9 @@ pub struct Agents {
     systems: os::Extractor<'static>,
     families: Vocabulary,
     bots: Bots,
-    /// When the pattern file was last changed, as its file system says.
+    /// When the pattern file was last changed, as its file system says: the age of an operator's own file. A pinned one has a fixed time; see `Assets::day`.
     pub patterns_changed: Option<SystemTime>,
-    /// When the crawler list was last changed, as its file system says.
+    /// The same of the crawler list.
     pub crawlers_changed: Option<SystemTime>,
 }
 
@@ -104,7 +104,7 @@ pub enum AgentsError {
 }
 
 impl Agents {
-    /// Reads uap-core's `regexes.yaml` and crawler-user-agents' `crawler-user-agents.json`. Takes some 50 ms.
+    /// Reads uap-core's `regexes.yaml` and crawler-user-agents' `crawler-user-agents.json`. Takes some 60 ms of one core and 13 MB.
     pub fn load(patterns: &Path, crawlers: &Path) -> Result<Self, AgentsError> {
         let (patterns_text, patterns_changed) = read(patterns)?;
         let (crawlers_text, crawlers_changed) = read(crawlers)?;

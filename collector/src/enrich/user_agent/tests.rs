@@ -1,24 +1,18 @@
 //! Tests of user agents and robots, on the pinned data files and a table of agents as they are seen in the wild.
 
-use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::assets::{Asset, Assets};
 use crate::beacon::Route;
 use crate::outcome::Dropped;
 
 static AGENTS: LazyLock<Agents> = LazyLock::new(|| {
-    Agents::load(&asset("uap-core-0.18.0/regexes.yaml"), &asset("crawler-user-agents-1.60.0/crawler-user-agents.json")).unwrap()
+    let assets = Assets::locate();
+    Agents::load(&assets.path(Asset::UserAgents).unwrap(), &assets.path(Asset::Crawlers).unwrap()).unwrap()
 });
-
-/// A data file of `assets.json`, where `make` puts it.
-fn asset(file: &str) -> PathBuf {
-    let cache =
-        std::env::var_os("XDG_CACHE_HOME").map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"), PathBuf::from);
-    std::env::var_os("HEADCOUNT_ASSETS").map_or_else(|| cache.join("headcount"), PathBuf::from).join(file)
-}
 
 /// The rows of `agents.txt`: what is expected, and the agent.
 fn table() -> impl Iterator<Item = (&'static str, &'static str)> {
