@@ -47,6 +47,16 @@ pub const DRAIN_SILENCE: Duration = Duration::from_secs(1);
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// Seconds after which a sender that was turned away with 429 or 503 may try again.
 pub const RETRY_AFTER_SECONDS: u32 = 5;
+/// Connections of the private listener open at one time.
+pub const PRIVATE_CONNECTIONS: usize = 64;
+/// Logins open at one time; a new one ends the oldest.
+pub const LOGINS: usize = 64;
+/// How long a login stays open.
+pub const LOGIN_AGE: Duration = Duration::from_hours(30 * 24);
+/// Wrong tokens within [`LOGIN_WINDOW`]; more are not looked at.
+pub const LOGIN_ATTEMPTS: u32 = 20;
+/// After which wrong tokens are forgotten.
+pub const LOGIN_WINDOW: Duration = Duration::from_mins(1);
 /// From SIGTERM to the end of the process.
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
 

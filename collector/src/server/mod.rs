@@ -7,6 +7,8 @@
 mod connection;
 pub mod limits;
 pub mod metrics;
+mod overview;
+pub mod private;
 mod request;
 mod response;
 mod route;
@@ -18,6 +20,7 @@ mod script;
     reason = "tests connect from addresses of their own, and own the tasks they start"
 )]
 mod tests;
+mod token;
 mod watch;
 
 use std::io;

@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn every_status_has_a_counter() {
         for fault in Fault::ALL {
-            assert!(super::super::metrics::STATUSES.contains(&fault.status().as_u16()), "{fault:?}");
+            assert!(crate::server::metrics::STATUSES.contains(&fault.status().as_u16()), "{fault:?}");
         }
     }
 }

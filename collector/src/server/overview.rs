@@ -1,0 +1,91 @@
+//! What the first page shows: plain figures, filled by whoever can see the counters and the tables, served as `/api/overview.json`.
+
+use serde::Serialize;
+
+use crate::outcome::{Dropped, Refused};
+
+/// Whether the collector should be given work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It should.
+    Ready,
+    /// It is starting: recovering its spool, or waiting for the first migration.
+    Starting,
+    /// The oldest unsent event is older than its bound: ClickHouse takes nothing.
+    Behind,
+    /// The spool is nearly full.
+    NearlyFull,
+    /// It is shutting down.
+    Stopping,
+}
+
+impl Readiness {
+    /// The whole body of `/readyz`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Starting => "starting",
+            Self::Behind => "behind",
+            Self::NearlyFull => "nearly_full",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// Everything on the first page.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Overview {
+    /// Of this collector.
+    pub version: &'static str,
+    /// When this was read, in milliseconds since 1970.
+    pub read_at_millis: i64,
+    /// Hours after its start at which a day is closed.
+    pub close_after_hours: u16,
+    /// A proxy in front that the configuration does not trust, so that all its visitors look like one: what to write, naming no address.
+    pub proxy_banner: Option<&'static str>,
+    /// Whether today's totals could be read; the counters below are there all the same.
+    pub store_answers: bool,
+    /// In the order of the configuration.
+    pub sites: Vec<SiteOverview>,
+}
+
+/// One site on the first page.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SiteOverview {
+    /// Its id.
+    pub site: String,
+    /// Its time zone.
+    pub timezone: String,
+    /// The tag to paste into its pages.
+    pub snippet: String,
+    /// Totals of its current day: whole-site figures, exempt from the threshold. `None` when they could not be read.
+    pub today: Option<Totals>,
+    /// Whether its installation works.
+    pub check: Check,
+}
+
+/// Whole-site totals of a day.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Totals {
+    /// Page views and screens.
+    pub views: u64,
+    /// Distinct visitors.
+    pub visitors: u64,
+    /// Events with a name.
+    pub events: u64,
+}
+
+/// What arrived for a site of late.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Check {
+    /// Seconds since the last accepted event; `None` when there was none since the start.
+    pub last_event_seconds: Option<u64>,
+    /// Accepted in the last ten minutes.
+    pub accepted: u64,
+    /// Dropped in the last ten minutes, by reason; reasons without any are left out.
+    pub dropped: Vec<(Dropped, u64)>,
+    /// Refused in the last ten minutes, by reason; reasons without any are left out.
+    pub refused: Vec<(Refused, u64)>,
+    /// Events of the last ten minutes whose path was masked.
+    pub masked_paths: u64,
+}

@@ -1,0 +1,268 @@
+//! The private listener: health, metrics, the first page and its figures, for the operator alone. Nothing here is on the hot path.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+pub use super::overview::{Check, Overview, Readiness, SiteOverview, Totals};
+use super::request::bearer_token;
+pub use super::token::Token;
+use super::token::{Login, Logins};
+use crate::clock::Clock;
+use crate::limits::{ANSWER_DEADLINE, HEAD_BYTES, HEAD_DEADLINE, LOGIN_AGE, PRIVATE_CONNECTIONS};
+
+/// Where the private pages get what they show.
+pub trait Insight: Send + Sync + 'static {
+    /// Whether the collector should be given work.
+    fn readiness(&self) -> Readiness;
+
+    /// All metrics in the text format of Prometheus.
+    fn metrics(&self) -> String;
+
+    /// What the first page shows.
+    fn overview(&self) -> impl Future<Output = Overview> + Send;
+}
+
+/// Who may open a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// Anybody who can reach the listener.
+    Open,
+    /// Whoever has shown the token.
+    Operator,
+}
+
+/// One embedded file. The one at `/` is the first page.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Its whole path.
+    pub path: &'static str,
+    /// Its media type.
+    pub content_type: &'static str,
+    /// Its bytes.
+    pub body: Bytes,
+    /// Who may open it.
+    pub guard: Guard,
+    /// Another origin that its scripts come from and speak to: the public listener, for the demonstration. `None` allows this one alone.
+    pub speaks_to: Option<String>,
+}
+
+/// What the private listener is made of.
+pub struct Private<I> {
+    /// Where the figures come from.
+    pub insight: I,
+    /// Who may see them.
+    pub token: Token,
+    /// What is served besides.
+    pub pages: Vec<Page>,
+    /// Whether the operator's browser comes over HTTPS, so that the cookie may say so.
+    pub secure: bool,
+    /// The time.
+    pub clock: Clock,
+}
+
+struct Office<I> {
+    insight: I,
+    logins: Logins,
+    pages: Vec<Page>,
+    secure: bool,
+    clock: Clock,
+}
+
+/// Serves the private listener until `shutdown` resolves; then drops what is open.
+#[expect(clippy::disallowed_methods, reason = "the operator's address is dropped unread")]
+pub async fn serve_private<I: Insight>(
+    private: Private<I>,
+    listener: std::net::TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let Private { insight, token, pages, secure, clock } = private;
+    let office = Arc::new(Office { insight, logins: Logins::new(token), pages, secure, clock });
+    let places = Arc::new(Semaphore::new(PRIVATE_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_ended) = connections.join_next() => continue,
+            () = &mut shutdown => return Ok(()),
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+                    let office = Arc::clone(&office);
+                    connections.spawn(async move {
+                        serve(office, stream).await;
+                        drop(place);
+                    });
+                }
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+async fn serve<I: Insight>(office: Arc<Office<I>>, stream: TcpStream) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let office = Arc::clone(&office);
+        async move {
+            let answered = timeout(ANSWER_DEADLINE, office.answer(request)).await;
+            Ok::<_, std::convert::Infallible>(answered.unwrap_or_else(|_late| text(StatusCode::SERVICE_UNAVAILABLE, "late\n")))
+        }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(HEAD_BYTES);
+    // What goes wrong on a connection is its client's to see.
+    let _error = http.serve_connection(TokioIo::new(stream), service).await;
+}
+
+type Answered = Response<Full<Bytes>>;
+
+impl<I: Insight> Office<I> {
+    async fn answer(&self, request: Request<Incoming>) -> Answered {
+        let (head, body) = request.into_parts();
+        let reads = head.method == Method::GET || head.method == Method::HEAD;
+        match (head.uri.path(), reads) {
+            ("/login", false) if head.method == Method::POST => self.login_by_form(body).await,
+            ("/healthz", true) => text(StatusCode::OK, "ok\n"),
+            ("/readyz", true) => readiness(self.insight.readiness()),
+            ("/metrics", true) if self.admits(&head) => typed(PROMETHEUS, self.insight.metrics().into()),
+            ("/api/overview.json", true) if self.admits(&head) => overview(&self.insight.overview().await),
+            ("/metrics" | "/api/overview.json", true) => challenge(),
+            ("/", true) if head.uri.query().is_some_and(|query| query.starts_with("token=")) => {
+                self.login(head.uri.query().and_then(|query| query.strip_prefix("token=")).unwrap_or_default().as_bytes())
+            }
+            (path, reads) => match self.pages.iter().find(|page| page.path == path) {
+                None => text(StatusCode::NOT_FOUND, "not found\n"),
+                Some(_) if !reads => with(text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n"), header::ALLOW, "GET, HEAD"),
+                Some(page) if page.guard == Guard::Open || self.admits(&head) => shown(page),
+                Some(_) => login_page(),
+            },
+        }
+    }
+
+    /// By the cookie of a login, or by the token itself as a bearer token.
+    fn admits(&self, head: &Parts) -> bool {
+        let now = self.clock.now();
+        let bearer = head.headers.get(header::AUTHORIZATION).and_then(|value| bearer_token(value.as_bytes()));
+        cookie(&head.headers).is_some_and(|id| self.logins.know(id, now)) || bearer.is_some_and(|token| self.logins.bears(token, now))
+    }
+
+    async fn login_by_form(&self, body: Incoming) -> Answered {
+        let Ok(form) = Limited::new(body, 1_024).collect().await else { return text(StatusCode::BAD_REQUEST, "bad request\n") };
+        let form = form.to_bytes();
+        self.login(form.strip_prefix(b"token=").unwrap_or_default().trim_ascii())
+    }
+
+    /// The token leaves the address bar at once, for a cookie that holds something else.
+    fn login(&self, token: &[u8]) -> Answered {
+        match self.logins.open(token, self.clock.now()) {
+            Login::Opened(id) => {
+                let secure = if self.secure { "; Secure" } else { "" };
+                let cookie = format!("{COOKIE}{id}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{secure}", LOGIN_AGE.as_secs());
+                let mut response = with(text(StatusCode::SEE_OTHER, ""), header::LOCATION, "/");
+                let cookie = HeaderValue::try_from(cookie).expect("the id is hexadecimal and the rest is visible ASCII");
+                response.headers_mut().insert(header::SET_COOKIE, cookie);
+                response
+            }
+            Login::Wrong => login_page(),
+            Login::TooMany => with(text(StatusCode::TOO_MANY_REQUESTS, "too many attempts\n"), header::RETRY_AFTER, "60"),
+        }
+    }
+}
+
+const COOKIE: &str = "headcount=";
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+fn cookie(headers: &HeaderMap) -> Option<&[u8]> {
+    let cookies = headers.get_all(header::COOKIE).into_iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    cookies.map(<[u8]>::trim_ascii).find_map(|cookie| cookie.strip_prefix(COOKIE.as_bytes()))
+}
+
+fn readiness(readiness: Readiness) -> Answered {
+    let status = if readiness == Readiness::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    text(status, readiness.label())
+}
+
+fn overview(overview: &Overview) -> Answered {
+    match serde_json::to_vec(overview) {
+        Ok(json) => typed("application/json", json.into()),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "internal\n"),
+    }
+}
+
+fn challenge() -> Answered {
+    with(text(StatusCode::UNAUTHORIZED, "unauthorized\n"), header::WWW_AUTHENTICATE, "Bearer")
+}
+
+fn login_page() -> Answered {
+    const PAGE: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Headcount</title><h1>Headcount</h1>\
+        <p>Open the link that the start has printed, or paste its token (it is in <code>private.token</code> in the data folder).</p>\
+        <form method=post action=/login><label>Token <input name=token type=password autofocus autocomplete=off></label> <button>Open</button></form>";
+    let mut response = typed("text/html; charset=utf-8", Bytes::from_static(PAGE.as_bytes()));
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    response
+}
+
+fn shown(page: &Page) -> Answered {
+    let mut response = typed(page.content_type, page.body.clone());
+    if let Some(policy) = page.speaks_to.as_deref().and_then(|origin| HeaderValue::try_from(policy(origin)).ok()) {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+/// Everything from `source` alone, nothing inline, in no frame.
+fn policy(source: &str) -> String {
+    format!(
+        "default-src 'none'; script-src 'self' {source}; style-src 'self'; img-src 'self' data: {source}; connect-src 'self' {source}; \
+         form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+}
+
+fn text(status: StatusCode, body: &'static str) -> Answered {
+    let mut response = typed("text/plain; charset=utf-8", Bytes::from_static(body.as_bytes()));
+    *response.status_mut() = status;
+    response
+}
+
+fn typed(content_type: &'static str, body: Bytes) -> Answered {
+    const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+        form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    let mut response = Response::new(Full::new(body));
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_TYPE, content_type),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn with(mut response: Answered, name: HeaderName, value: &'static str) -> Answered {
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
+    response
+}
+
+#[cfg(test)]
+#[path = "private_tests.rs"]
+mod tests;

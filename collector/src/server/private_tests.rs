@@ -1,0 +1,119 @@
+//! The private listener on a real port: who gets what.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+use crate::clock::UnixMillis;
+
+struct Fake;
+
+impl Insight for Fake {
+    fn readiness(&self) -> Readiness {
+        Readiness::Behind
+    }
+
+    fn metrics(&self) -> String {
+        "headcount_up 1\n".into()
+    }
+
+    async fn overview(&self) -> Overview {
+        Overview { sites: vec![SiteOverview { site: "example.org".into(), ..SiteOverview::default() }], ..Overview::default() }
+    }
+}
+
+struct Server {
+    address: std::net::SocketAddr,
+    served: JoinSet<io::Result<()>>,
+}
+
+impl Server {
+    fn start() -> Self {
+        let page = |path, guard| Page { path, content_type: "text/html", body: path.into(), guard, speaks_to: None };
+        let private = Private {
+            insight: Fake,
+            token: crate::server::token::tests::token(),
+            pages: vec![page("/", Guard::Operator), page("/demo", Guard::Open)],
+            secure: false,
+            clock: Clock::standing_at(UnixMillis(1_793_318_400_000)),
+        };
+        let listener = crate::server::bind(([127, 0, 0, 1], 0).into(), 1).unwrap().remove(0);
+        let address = listener.local_addr().unwrap();
+        let mut served = JoinSet::new();
+        served.spawn(serve_private(private, listener, std::future::pending()));
+        Self { address, served }
+    }
+
+    async fn ask(&self, start: &str, rest: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = format!("{start} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{rest}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+}
+
+fn status(answer: &str) -> u16 {
+    answer[9..12].parse().unwrap()
+}
+
+#[tokio::test]
+async fn figures_need_the_token_and_health_does_not() {
+    let mut server = Server::start();
+    let token = format!("Authorization: Bearer {}\r\n", "5eed".repeat(16));
+    for (start, rest, expected) in [
+        ("GET /healthz", "", 200),
+        ("GET /readyz", "", 503),
+        ("GET /metrics", "", 401),
+        ("GET /metrics", "Authorization: Bearer 5eed\r\n", 401),
+        ("GET /metrics", &token, 200),
+        ("GET /api/overview.json", "", 401),
+        ("GET /api/overview.json", "Cookie: headcount=\r\n", 401),
+        ("GET /api/overview.json", &token, 200),
+        ("GET /", "", 401),
+        ("GET /", &token, 200),
+        ("GET /demo", "", 200),
+        ("POST /demo", "", 405),
+        ("GET /e", "", 404),
+        ("GET /private.token", &token, 404),
+    ] {
+        assert_eq!(status(&server.ask(start, rest).await), expected, "{start} {rest}");
+    }
+    server.served.abort_all();
+}
+
+#[tokio::test]
+async fn the_link_opens_a_login_whose_cookie_is_not_the_token() {
+    let server = Server::start();
+    let token = "5eed".repeat(16);
+    let answer = server.ask(&format!("GET /?token={token}"), "").await;
+    assert_eq!(status(&answer), 303);
+    assert!(answer.contains("HttpOnly; SameSite=Strict") && answer.contains("location: /\r\n") && !answer.contains(&token));
+    let cookie = answer.split("set-cookie: ").nth(1).unwrap().split(';').next().unwrap();
+    assert_eq!(status(&server.ask("GET /", &format!("Cookie: other=1; {cookie}\r\n")).await), 200);
+    assert!(server.ask("GET /api/overview.json", &format!("Cookie: {cookie}\r\n")).await.contains("example.org"));
+    let form = format!("Content-Length: {}\r\n\r\ntoken={token}", token.len() + 6);
+    assert_eq!(status(&server.ask("POST /login", &form).await), 303);
+}
+
+#[tokio::test]
+async fn guesses_run_into_a_limit() {
+    let server = Server::start();
+    for _ in 0..crate::limits::LOGIN_ATTEMPTS {
+        assert_eq!(status(&server.ask("GET /?token=5eee", "").await), 401);
+    }
+    assert_eq!(status(&server.ask("GET /?token=5eee", "").await), 429);
+}
+
+#[tokio::test]
+async fn every_page_is_locked_to_its_own_origin_and_kept_nowhere() {
+    let server = Server::start();
+    for path in ["GET /", "GET /demo", "GET /healthz", "GET /nothing"] {
+        let answer = server.ask(path, "").await;
+        for header in ["content-security-policy: default-src 'none'", "cache-control: no-store", "referrer-policy: no-referrer", "nosniff"]
+        {
+            assert!(answer.contains(header), "{path} {header}");
+        }
+        assert!(!answer.contains("access-control-allow"), "{path}");
+    }
+}
