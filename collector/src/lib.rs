@@ -6,6 +6,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod consent;
+pub mod days;
 pub mod distinct;
 pub mod enrich;
 pub mod event;
