@@ -97,6 +97,8 @@ pub const AGE_MILLIS: u64 = 400 * 86_400_000;
 /// Largest amount of money, in whole units of its currency.
 pub const VALUE_UNITS: i64 = 1_000_000_000;
 
+/// Entries of a forwarding header that are walked, from the right.
+pub const FORWARDED_HOPS: usize = 32;
 /// Time zones in one configuration: each is a partition a day in every table.
 pub const ZONES: usize = 8;
 /// User agents whose classification is remembered, a worker.

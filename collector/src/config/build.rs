@@ -11,11 +11,11 @@ use ipnet::IpNet;
 
 use super::fault::{Fault, Promise};
 use super::{
-    ClickHouse, Config, DataFile, Engine, Log, LogFormat, Overrides, Password, Private, Proxy, Public, Spool, Store, Surroundings, Trusted,
-    sites, written,
+    ClickHouse, Config, DataFile, Engine, Log, LogFormat, Overrides, Password, Private, Proxy, Public, Spool, Store, Surroundings, sites,
+    written,
 };
 use crate::limits;
-use crate::privacy::proxy::Networks;
+use crate::privacy::proxy::{Networks, Trusted};
 
 type Judged<T> = Result<T, Fault>;
 

@@ -21,7 +21,7 @@ use hyper::header::HeaderName;
 pub use fault::{ConfigError, Fault, Promise};
 pub use places::Surroundings;
 
-use crate::privacy::proxy::Networks;
+use crate::privacy::proxy::Trusted;
 use crate::site::Sites;
 
 /// The name of the configuration file in `data_dir`, read when no other is named.
@@ -93,21 +93,6 @@ pub struct Proxy {
     pub trusted: Trusted,
     /// The header that they name it in.
     pub header: HeaderName,
-}
-
-/// The peers that may name a visitor's address.
-#[derive(Debug, Clone)]
-pub enum Trusted {
-    /// Nobody: the socket's address counts.
-    Nobody,
-    /// A proxy on this machine.
-    Loopback,
-    /// A proxy on this machine or in a container network.
-    Docker,
-    /// Cloudflare's published ranges, and a proxy on this machine.
-    Cloudflare,
-    /// These networks.
-    Networks(Networks),
 }
 
 /// A data file that the collector reads at its start.

@@ -42,7 +42,7 @@ impl<T> Consented<T> {
 }
 
 /// Takes every vote about `decoded`; the lowest wins. Headers and payload count alike, and nothing that agrees cancels a refusal.
-pub fn gate<'a>(decoded: Decoded<'a>, headers: HeaderSignals) -> Result<Consented<Decoded<'a>>, Dropped> {
+pub fn gate(decoded: Decoded<'_>, headers: HeaderSignals) -> Result<Consented<Decoded<'_>>, Dropped> {
     let signals = headers.signals().and(decoded.signals.signals());
     let level = lowest_vote(decoded.beacon.site.policy, signals)?;
     Ok(Consented { value: decoded, level, granted: signals.has(Signal::Granted) })
