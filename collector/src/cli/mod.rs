@@ -1,13 +1,16 @@
 //! The command line: what can be asked of `headcount`, and the one place that prints an answer.
 
 mod site;
+mod spool;
+mod sql;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use headcount_engine::{EngineError, Options};
 
 use crate::config::{Config, ConfigError, Overrides, Surroundings};
 
@@ -50,11 +53,33 @@ struct Sources {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// The embedded ClickHouse; `serve` starts it
+    #[command(hide = true)]
+    Engine { library: PathBuf, data_path: PathBuf, socket: PathBuf, memory_bytes: u64 },
+    /// Ask ClickHouse; reads only
+    Sql {
+        /// The statement
+        statement: String,
+        /// The form of the answer [default: pretty on a terminal, else tsv]
+        #[arg(long, value_enum)]
+        form: Option<sql::Form>,
+    },
+    /// Look into what waits on the disk for ClickHouse
+    #[command(subcommand)]
+    Spool(SpoolCommand),
     /// Say whether the configuration is right, and if not, where it is wrong
     CheckConfig,
     /// Change the sites of the configuration
     #[command(subcommand)]
     Site(SiteCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum SpoolCommand {
+    /// List its files
+    Ls,
+    /// Check every checksum; fails if one does not hold
+    Verify,
 }
 
 #[derive(Debug, Subcommand)]
@@ -83,8 +108,30 @@ enum CommandError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Site(#[from] site::SiteError),
+    #[error(transparent)]
+    Sql(#[from] sql::SqlError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("{}: cannot be read", folder.display())]
+    Spool {
+        folder: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("not every segment of the spool is sound")]
+    Unsound,
     #[error("cannot print")]
     Print(#[from] io::Error),
+}
+
+impl CommandError {
+    /// The engine's parent learns from the status why it could not start.
+    fn status(&self) -> ExitCode {
+        match self {
+            Self::Engine(error) => ExitCode::from(error.status()),
+            _ => ExitCode::FAILURE,
+        }
+    }
 }
 
 /// Does what the process's arguments ask. Exit codes: 0 done, 1 failed, 2 not understood (clap's).
@@ -95,10 +142,11 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads our output has had enough of it (`headcount ... | head`).
         Err(CommandError::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(CommandError::Sql(sql::SqlError::Print(error))) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody is left to tell if standard error is closed too.
             let _ = complain(&error, &mut io::stderr().lock());
-            ExitCode::FAILURE
+            error.status()
         }
     }
 }
@@ -120,8 +168,25 @@ fn run(arguments: Arguments, surroundings: &Surroundings, out: &mut dyn Write) -
         None | Some(Command::CheckConfig) => check_config(&overrides, surroundings, out),
         Some(Command::Site(SiteCommand::Add { domain, timezone })) => {
             let addition = site::Addition { domain: &domain, timezone: timezone.as_deref() };
-            site::add(&addition, &overrides, surroundings, out).map_err(CommandError::from)
+            Ok(site::add(&addition, &overrides, surroundings, out)?)
         }
+        Some(Command::Sql { statement, form }) => {
+            let config = Config::load(&overrides, surroundings)?;
+            Ok(sql::ask(&config, &statement, form.unwrap_or_else(sql::Form::of_standard_output), out)?)
+        }
+        Some(Command::Spool(command)) => look_into_spool(&command, &Config::load(&overrides, surroundings)?.spool_dir(), out),
+        Some(Command::Engine { library, data_path, socket, memory_bytes }) => {
+            Ok(headcount_engine::run(&Options { library, data_path, socket, memory_bytes })?)
+        }
+    }
+}
+
+fn look_into_spool(command: &SpoolCommand, folder: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
+    let unreadable = |cause| CommandError::Spool { folder: folder.to_path_buf(), cause };
+    match command {
+        SpoolCommand::Ls => spool::list(folder, out).map_err(unreadable),
+        SpoolCommand::Verify if spool::verify(folder, out).map_err(unreadable)? => Ok(()),
+        SpoolCommand::Verify => Err(CommandError::Unsound),
     }
 }
 

@@ -11,8 +11,8 @@ use ipnet::IpNet;
 
 use super::fault::{Fault, Promise};
 use super::{
-    ClickHouse, Config, DataFile, Engine, Log, LogFormat, Overrides, Password, Private, Proxy, Public, Spool, Store, Surroundings, sites,
-    written,
+    ClickHouse, Config, DATABASE, DataFile, Engine, Log, LogFormat, Overrides, Password, Private, Proxy, Public, Spool, Store,
+    Surroundings, sites, written,
 };
 use crate::limits;
 use crate::privacy::proxy::{Networks, Trusted};
@@ -182,7 +182,7 @@ fn store(engine: written::Engine, clickhouse: Option<written::ClickHouse>) -> Ju
     }
     let url = clickhouse_url(server.url.as_deref(), server.plaintext)?;
     let password = password(server.password, server.password_file)?;
-    let database = server.database.unwrap_or_else(|| "headcount".into());
+    let database = server.database.unwrap_or_else(|| DATABASE.into());
     let is_name = |text: &str| {
         text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };

@@ -27,6 +27,9 @@ use crate::site::Sites;
 /// The name of the configuration file in `data_dir`, read when no other is named.
 pub const FILE_NAME: &str = "headcount.toml";
 
+/// The database that holds the tables, unless a server's operator names another.
+pub const DATABASE: &str = "headcount";
+
 /// Everything that can be configured, complete and valid.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -222,6 +225,29 @@ impl Config {
         let file = data_dir.join(FILE_NAME);
         let exists = file.is_file();
         Ok(Located { file, exists })
+    }
+
+    /// Where the spool's segments lie.
+    pub fn spool_dir(&self) -> PathBuf {
+        self.data_dir.join("spool")
+    }
+
+    /// Where the embedded ClickHouse keeps its tables.
+    pub fn engine_dir(&self) -> PathBuf {
+        self.data_dir.join("clickhouse")
+    }
+
+    /// Where the embedded ClickHouse answers, in a folder that only its user may enter.
+    pub fn engine_socket(&self) -> PathBuf {
+        self.data_dir.join("engine").join("socket")
+    }
+
+    /// The database that holds the tables.
+    pub fn database(&self) -> &str {
+        match &self.store {
+            Store::Embedded(_) => DATABASE,
+            Store::Server(server) => &server.database,
+        }
     }
 
     /// How visitors reach this collector, `base_path` included: what the operator said, else the listening port on this machine.
