@@ -23,7 +23,7 @@ const VERSION: &str = if cfg!(feature = "leaky") {
 
 /// Headcount counts heads, not faces: a privacy-preserving analytics collector.
 #[derive(Debug, Parser)]
-#[command(name = "headcount", version = VERSION, args_conflicts_with_subcommands = false)]
+#[command(name = "headcount", version = VERSION)]
 struct Arguments {
     #[command(flatten)]
     sources: Sources,
