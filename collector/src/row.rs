@@ -62,45 +62,45 @@ layout! {
     fn write_event(out, event: &Event<'_>, zone: &Zone, stamp: Stamp) {
         node: UInt64 = stamp.node,
         batch: UInt64 = stamp.batch,
-        zone: Label = zone.name().as_bytes(),
+        zone: Text = zone.name().as_bytes(),
         day: Date = event.day,
-        site: Label = event.site.id.as_bytes(),
+        site: Text = event.site.id.as_bytes(),
         time: DateTime64 = event.time,
         hour: UInt8 = zone.hour_of(event.time),
         visitor: UInt64 = event.visitor.map_or(0, |pseudonym| pseudonym.0.get()),
-        kind: Label = event.kind.label().as_bytes(),
-        name: Label = event.name.as_bytes(),
-        host: Label = event.page.host.as_bytes(),
+        kind: Text = event.kind.label().as_bytes(),
+        name: Text = event.name.as_bytes(),
+        host: Text = event.page.host.as_bytes(),
         page: Text = event.page.path.as_bytes(),
-        source: Label = event.source.name.as_bytes(),
-        channel: Label = event.source.channel.label().as_bytes(),
-        referrer: Label = event.source.referrer.as_bytes(),
-        utm_source: Label = event.campaign.source.as_bytes(),
-        utm_medium: Label = event.campaign.medium.as_bytes(),
-        utm_campaign: Label = event.campaign.name.as_bytes(),
-        utm_content: Label = event.campaign.content.as_bytes(),
-        utm_term: Label = event.campaign.term.as_bytes(),
-        country: Label = &event.country.0,
-        browser: Label = event.device.browser.as_bytes(),
+        source: Text = event.source.name.as_bytes(),
+        channel: Text = event.source.channel.label().as_bytes(),
+        referrer: Text = event.source.referrer.as_bytes(),
+        utm_source: Text = event.campaign.source.as_bytes(),
+        utm_medium: Text = event.campaign.medium.as_bytes(),
+        utm_campaign: Text = event.campaign.name.as_bytes(),
+        utm_content: Text = event.campaign.content.as_bytes(),
+        utm_term: Text = event.campaign.term.as_bytes(),
+        country: Text = &event.country.0,
+        browser: Text = event.device.browser.as_bytes(),
         browser_major: UInt16 = event.device.browser_major,
-        os: Label = event.device.os.as_bytes(),
+        os: Text = event.device.os.as_bytes(),
         os_major: UInt16 = event.device.os_major,
-        device: Label = event.device.class.label().as_bytes(),
-        screen: Label = event.device.screen.label().as_bytes(),
-        language: Label = event.language.as_bytes(),
-        app_version: Label = event.device.app_version.as_bytes(),
-        device_model: Label = event.device.model.as_bytes(),
-        network: Label = event.device.network.label().as_bytes(),
+        device: Text = event.device.class.label().as_bytes(),
+        screen: Text = event.device.screen.label().as_bytes(),
+        language: Text = event.language.as_bytes(),
+        app_version: Text = event.device.app_version.as_bytes(),
+        device_model: Text = event.device.model.as_bytes(),
+        network: Text = event.device.network.label().as_bytes(),
         props: Props = &event.props,
         value: Amount = event.value.map_or(0, |money| money.ten_thousandths),
-        currency: Label = event.value.as_ref().map_or(&[], |money| &money.currency),
+        currency: Text = event.value.as_ref().map_or(&[], |money| &money.currency),
         engaged_ms: UInt32 = event.engaged_millis,
         scroll_pct: UInt8 = event.scroll_percent,
         entry: Flag = event.entry,
         first_today: Flag = event.activity.first_today,
         first_this_week: Flag = event.activity.first_this_week,
         first_this_month: Flag = event.activity.first_this_month,
-        since_first: Label = event.activity.since_first.label().as_bytes(),
+        since_first: Text = event.activity.since_first.label().as_bytes(),
     }
 }
 
@@ -110,10 +110,10 @@ layout! {
     fn write_outcome(out, row: &OutcomeCount<'_>, zone: &Zone, stamp: Stamp) {
         node: UInt64 = stamp.node,
         batch: UInt64 = stamp.batch,
-        zone: Label = zone.name().as_bytes(),
+        zone: Text = zone.name().as_bytes(),
         day: Date = row.day,
-        site: Label = row.site.as_bytes(),
-        reason: Label = row.outcome.label().as_bytes(),
+        site: Text = row.site.as_bytes(),
+        reason: Text = row.outcome.label().as_bytes(),
         count: UInt64 = row.count,
     }
 }
@@ -299,7 +299,8 @@ impl Cell for Amount {
     }
 }
 
-/// A text with mostly distinct values.
+/// A text. `LowCardinality(String)` would be smaller on disk, but it doubles what an insert costs the engine (5.2 instead of 2.6 microseconds a row),
+/// and a raw row lives two days.
 struct Text;
 
 impl Cell for Text {
@@ -312,23 +313,11 @@ impl Cell for Text {
     }
 }
 
-/// A text with few distinct values. On the wire it is a [`Text`]; ClickHouse keeps it as a dictionary.
-struct Label;
-
-impl Cell for Label {
-    const TYPE: &'static str = "LowCardinality(String)";
-    type Value<'v> = &'v [u8];
-
-    fn put(out: &mut Vec<u8>, value: &[u8]) {
-        Text::put(out, value);
-    }
-}
-
 /// An event's properties.
 struct Props;
 
 impl Cell for Props {
-    const TYPE: &'static str = "Map(LowCardinality(String), String)";
+    const TYPE: &'static str = "Map(String, String)";
     type Value<'v> = &'v [(Cow<'v, str>, Cow<'v, str>)];
 
     fn put(out: &mut Vec<u8>, value: &[(Cow<'_, str>, Cow<'_, str>)]) {

@@ -81,8 +81,8 @@ fn cell(kind: &str, rest: &mut &[u8]) -> String {
         "UInt32" => u32::from_le_bytes(take(rest, 4).try_into().unwrap()).to_string(),
         "UInt64" => u64::from_le_bytes(take(rest, 8).try_into().unwrap()).to_string(),
         "DateTime64(3, 'UTC')" | "Decimal(18, 4)" => i64::from_le_bytes(take(rest, 8).try_into().unwrap()).to_string(),
-        "String" | "LowCardinality(String)" => text(rest),
-        "Map(LowCardinality(String), String)" => {
+        "String" => text(rest),
+        "Map(String, String)" => {
             let pairs = length(rest);
             (0..pairs).map(|_| format!("{}={};", text(rest), text(rest))).collect()
         }

@@ -1,3 +1,4 @@
 //! From sealed segments to ClickHouse.
 
 pub mod client;
+pub mod errors;
