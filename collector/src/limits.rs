@@ -140,8 +140,6 @@ pub const INSERT_END_DEADLINE: Duration = Duration::from_secs(300);
 pub const STATEMENT_DEADLINE: Duration = Duration::from_secs(300);
 /// Idle connections to ClickHouse that are kept.
 pub const DATABASE_IDLE_CONNECTIONS: usize = 8;
-/// From starting the engine's process to its first answer. Longer than any recovery of its data.
-pub const ENGINE_START_DEADLINE: Duration = Duration::from_secs(300);
 /// Between two looks at whether ClickHouse answers, at most.
 pub const DATABASE_LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// Before an engine that died is started again: the first wait, doubled each time ...
@@ -150,3 +148,9 @@ pub const ENGINE_RESTART_WAIT_MIN: Duration = Duration::from_millis(100);
 pub const ENGINE_RESTART_WAIT_MAX: Duration = Duration::from_secs(30);
 /// An engine that lived this long starts over with the first wait.
 pub const ENGINE_STEADY: Duration = Duration::from_secs(60);
+/// Between two questions whether a starting engine answers yet, at most.
+pub const ENGINE_PING_WAIT_MAX: Duration = Duration::from_millis(250);
+/// From asking the engine to end to killing it.
+pub const ENGINE_STOP_DEADLINE: Duration = Duration::from_secs(10);
+/// For a server to say which life of it answers.
+pub const DATABASE_LOOK_DEADLINE: Duration = Duration::from_secs(10);

@@ -28,7 +28,7 @@ mod serve;
 mod service;
 mod statement;
 
-use std::ffi::{CString, NulError};
+use std::ffi::{CString, NulError, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -50,6 +50,23 @@ pub struct Options {
     pub socket: PathBuf,
     /// Memory that ClickHouse may use for everything it does.
     pub memory_bytes: u64,
+}
+
+impl Options {
+    /// The options as arguments of `headcount engine`, in the order of the fields.
+    pub fn to_arguments(&self) -> [OsString; 4] {
+        let memory_bytes = self.memory_bytes.to_string();
+        [self.library.clone().into(), self.data_path.clone().into(), self.socket.clone().into(), memory_bytes.into()]
+    }
+
+    /// Reads what [`Options::to_arguments`] wrote; `None` for anything else.
+    pub fn from_arguments(arguments: impl IntoIterator<Item = OsString>) -> Option<Self> {
+        let mut arguments = arguments.into_iter();
+        let mut next = || arguments.next();
+        let (library, data_path, socket) = (next()?.into(), next()?.into(), next()?.into());
+        let memory_bytes = next()?.to_str()?.parse().ok()?;
+        next().is_none().then_some(Self { library, data_path, socket, memory_bytes })
+    }
 }
 
 /// Why the engine cannot start. The texts name the operator's own paths and nothing else.
@@ -184,7 +201,7 @@ impl Engine {
         let library = Library::load(&options.library).map_err(|source| EngineError::Library { path: options.library.clone(), source })?;
         // Loaded once a process and never unloaded, so it is as static as code.
         let library: &'static Library = Box::leak(Box::new(library));
-        let mut argument = std::ffi::OsString::from("--path=");
+        let mut argument = OsString::from("--path=");
         argument.push(&options.data_path);
         let path = CString::new(argument.into_encoded_bytes())?;
         let boot = [
@@ -212,5 +229,18 @@ impl Engine {
     fn connect(&self) -> Result<Connection<'_>, Exception> {
         let arguments = [c"clickhouse".to_owned(), self.path.clone()];
         self.library.connect(&arguments).ok_or_else(Exception::unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_survive_the_command_line() {
+        let options = Options { library: "/a b".into(), data_path: "/c".into(), socket: "d".into(), memory_bytes: u64::MAX };
+        assert_eq!(Options::from_arguments(options.to_arguments()), Some(options.clone()));
+        assert_eq!(Options::from_arguments(options.to_arguments().into_iter().skip(1)), None);
+        assert_eq!(Options::from_arguments(options.to_arguments().into_iter().chain(["more".into()])), None);
     }
 }

@@ -1,5 +1,7 @@
-//! The tables in ClickHouse: their migrations, their rollup, and every question that Headcount asks them.
+//! The tables in ClickHouse: the engine that keeps them, their migrations, their rollup, and every question that Headcount asks them.
 
+pub mod database;
+pub mod engine;
 pub mod migrate;
 pub mod query;
 pub mod rollup;

@@ -1,16 +1,12 @@
-//! `headcount engine` for tests of the engine alone: the library, the data folder, the socket and the bytes of memory are its arguments.
+//! `headcount engine` for tests of the engine alone. The word `engine` may come first, as the supervisor puts it there.
 
 use std::process::ExitCode;
 
+use headcount_engine::Options;
+
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    let mut next = || arguments.next().expect("four arguments");
-    let options = headcount_engine::Options {
-        library: next().into(),
-        data_path: next().into(),
-        socket: next().into(),
-        memory_bytes: next().to_str().and_then(|bytes| bytes.parse().ok()).expect("a number of bytes"),
-    };
+    let arguments = std::env::args_os().skip(1).skip_while(|argument| argument == "engine");
+    let options = Options::from_arguments(arguments).expect("the arguments of an engine");
     match headcount_engine::run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => ExitCode::from(error.status()),
