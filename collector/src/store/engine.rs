@@ -113,9 +113,10 @@ async fn announce(process: Option<u32>, start: &Start, incarnation: &watch::Send
 
 fn report(status: Option<ExitStatus>) {
     let code = status.and_then(|status| status.code());
-    match code.and_then(EngineError::explain) {
-        Some(reason) => tracing::error!(reason, "the engine cannot start"),
-        None => tracing::error!(code, "the engine's process ended"),
+    if let Some(reason) = code.and_then(EngineError::explain) {
+        tracing::error!(reason, "the engine cannot start");
+    } else {
+        tracing::error!(code, "the engine's process ended");
     }
 }
 

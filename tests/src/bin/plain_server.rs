@@ -29,12 +29,7 @@ async fn main() {
         let is = |name, value: &str| request.headers().get(name).is_some_and(|sent| sent == value);
         let known = is("x-clickhouse-user", &user) && is("x-clickhouse-key", &password);
         let service = service.clone();
-        async move {
-            match known {
-                true => respond(&service, request).await,
-                false => refused(&service).await,
-            }
-        }
+        async move { if known { respond(&service, request).await } else { refused(&service).await } }
     };
     serve(accept(&listener), answer, parent_gone()).await;
     drop(lock);
