@@ -14,7 +14,13 @@ pub const BATCH_DECODED_BYTES: usize = 8 * 1024 * 1024;
 pub const BATCH_EVENTS: usize = 5_000;
 /// Bytes of all bodies that are being received or unpacked at one time, over all connections.
 pub const BODIES_IN_FLIGHT_BYTES: usize = 16 * 1024 * 1024;
-/// Depth of nested JSON.
+/// Bytes of one event, whatever body it came in: what a browser could have sent alone.
+pub const EVENT_BYTES: usize = BEACON_BODY_BYTES;
+/// Fields of one event, known and unknown.
+pub const EVENT_FIELDS: usize = 100;
+/// Refused events that a batch's answer lists; the others are only counted.
+pub const REFUSALS_LISTED: usize = 1_000;
+/// Depth of nested JSON, the event itself included.
 pub const JSON_DEPTH: usize = 8;
 
 /// Bytes of a request's head: request line and headers.
@@ -68,6 +74,8 @@ pub const NAME_BYTES: usize = 128;
 pub const URL_BYTES: usize = 2_048;
 /// Bytes of a path as stored.
 pub const PATH_BYTES: usize = 512;
+/// Parameters of a page's query that are kept.
+pub const KEPT_QUERY: usize = 16;
 /// Properties of an event.
 pub const PROPS: usize = 30;
 /// Bytes of a property's key.
@@ -86,6 +94,10 @@ pub const OS_BYTES: usize = 64;
 pub const DEVICE_MODEL_BYTES: usize = 64;
 /// Bytes of a session id, an install id, an event id or an idempotency key.
 pub const ID_BYTES: usize = 128;
+/// Bytes of a word from a closed set (a kind, a network).
+pub const WORD_BYTES: usize = 32;
+/// Bytes of an address in text: the longest form of IPv6.
+pub const ADDRESS_BYTES: usize = 45;
 /// Bytes of a user agent that are looked at; the rest is cut off.
 pub const USER_AGENT_BYTES: usize = 512;
 /// Pixels of a screen's width.

@@ -1,1 +1,141 @@
-//! Stub.
+//! `/v1/events`: unpacking a batch's body, and cutting it into events: a JSON array, or NDJSON (one event a line).
+
+use std::borrow::Cow;
+use std::io::Read;
+use std::vec;
+
+use flate2::bufread::MultiGzDecoder;
+use serde_json::value::RawValue;
+
+use super::json;
+use super::{Context, Decoded};
+use crate::limits;
+use crate::outcome::{Refusal, Refused};
+
+/// How a body is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// Not at all.
+    Identity,
+    /// gzip (RFC 1952).
+    Gzip,
+}
+
+impl Coding {
+    /// The coding that the value of a `Content-Encoding` header names; `None` when it is another, or more than one.
+    pub fn named(value: &[u8]) -> Option<Self> {
+        let value = value.trim_ascii();
+        if value.eq_ignore_ascii_case(b"gzip") || value.eq_ignore_ascii_case(b"x-gzip") {
+            Some(Self::Gzip)
+        } else if value.eq_ignore_ascii_case(b"identity") {
+            Some(Self::Identity)
+        } else {
+            None
+        }
+    }
+}
+
+/// The body as it was before it was packed: at most [`limits::BATCH_DECODED_BYTES`]. Memory grows with what comes out, never with what a header promises.
+/// Truncated or damaged input, and bytes behind its end, make it unreadable.
+pub fn unpack(body: &[u8], coding: Coding) -> Result<Cow<'_, [u8]>, Refused> {
+    match coding {
+        Coding::Identity if body.len() > limits::BATCH_DECODED_BYTES => Err(Refused::TooLarge),
+        Coding::Identity => Ok(Cow::Borrowed(body)),
+        Coding::Gzip => inflate(body).map(Cow::Owned),
+    }
+}
+
+fn inflate(body: &[u8]) -> Result<Vec<u8>, Refused> {
+    const FIRST: usize = 64 * 1024;
+    const MOST: usize = limits::BATCH_DECODED_BYTES;
+    let mut decoder = MultiGzDecoder::new(body);
+    let mut unpacked = Vec::new();
+    let mut filled = 0;
+    loop {
+        if filled == unpacked.len() {
+            if filled > MOST {
+                return Err(Refused::TooLarge);
+            }
+            // One byte over the bound is room enough to see that there is more.
+            let grown = (filled * 2).clamp(FIRST, MOST + 1);
+            unpacked.reserve_exact(grown - filled);
+            unpacked.resize(grown, 0);
+        }
+        match decoder.read(&mut unpacked[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(_) => return Err(Refused::Unreadable),
+        }
+    }
+    if filled > MOST {
+        return Err(Refused::TooLarge);
+    }
+    unpacked.truncate(filled);
+    Ok(unpacked)
+}
+
+/// The events of an unpacked body. The body is refused as a whole when it is no array and no lines of objects, holds no event, or more than
+/// [`limits::BATCH_EVENTS`]; anything else is a matter of the single event.
+pub fn events<'a>(body: &'a [u8], context: &Context<'a>) -> Result<Events<'a>, Refused> {
+    let items = match body.trim_ascii_start().first() {
+        Some(b'[') => {
+            let text = std::str::from_utf8(body).map_err(|_| Refused::Unreadable)?;
+            Items::Listed(json::items(text, limits::BATCH_EVENTS)?.into_iter())
+        }
+        Some(b'{') if lines(body).nth(limits::BATCH_EVENTS).is_some() => return Err(Refused::TooLarge),
+        Some(b'{') => Items::Lines(body),
+        _ => return Err(Refused::Unreadable),
+    };
+    Ok(Events { items, context: *context })
+}
+
+/// Events, decoded one by one as they are asked for, in the order sent.
+pub struct Events<'a> {
+    items: Items<'a>,
+    context: Context<'a>,
+}
+
+enum Items<'a> {
+    Listed(vec::IntoIter<&'a RawValue>),
+    /// What is left of an NDJSON body.
+    Lines(&'a [u8]),
+}
+
+impl<'a> Iterator for Events<'a> {
+    type Item = Result<Decoded<'a>, Refusal>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let text = match &mut self.items {
+            Items::Listed(items) => Ok(items.next()?.get()),
+            Items::Lines(rest) => {
+                let (line, behind) = next_line(rest)?;
+                *rest = behind;
+                std::str::from_utf8(line).map_err(|_| Refused::Unreadable)
+            }
+        };
+        Some(text.map_err(Refusal::from).and_then(|text| json::event(text, &self.context)))
+    }
+}
+
+fn lines(mut body: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (line, behind) = next_line(body)?;
+        body = behind;
+        Some(line)
+    })
+}
+
+/// The next line that is not blank, and what stands behind it.
+fn next_line(mut body: &[u8]) -> Option<(&[u8], &[u8])> {
+    loop {
+        if body.is_empty() {
+            return None;
+        }
+        let end = body.iter().position(|byte| *byte == b'\n').unwrap_or(body.len());
+        let (line, behind) = (body[..end].trim_ascii(), body.get(end + 1..).unwrap_or_default());
+        if !line.is_empty() {
+            return Some((line, behind));
+        }
+        body = behind;
+    }
+}

@@ -3,18 +3,25 @@
 //! A route names a protocol; a protocol turns a body into beacons and outcomes into an answer. Query strings, fragments and user information of a
 //! page's address end here; so do unknown fields, which are counted and never kept.
 
+mod address;
+pub mod answer;
 pub mod batch;
-pub mod field;
+mod decode;
+mod field;
 pub mod json;
 pub mod query;
+mod rules;
 #[cfg(test)]
 pub(crate) mod samples;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 
 use crate::event::{Activity, Campaign, EventId, Kind, Money, Network, Page, ScreenClass};
 use crate::privacy::raw::{ClientIp, RawId, RawUserAgent};
-use crate::site::Site;
+use crate::privacy::secret::SecretHash;
+use crate::site::{Site, Sites};
 
 /// By which door an event came; it decides who is taken for a bot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +30,19 @@ pub enum Route {
     Page,
     /// `/v1/events`: apps and backends speak here, through whatever HTTP library they have.
     Api,
+}
+
+/// What a decoder knows of a request besides its body.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Every configured site.
+    pub sites: &'a Sites,
+    /// Hash of the secret that the request shows as its bearer token.
+    pub bearer: Option<&'a SecretHash>,
+    /// The door it came by.
+    pub route: Route,
+    /// For an event without `url` and `screen`: the page that the browser itself names in `Referer`. Only the pixel has one.
+    pub page: Option<&'a str>,
 }
 
 /// One event as sent, within its bounds and free of everything raw. The raw parts travel beside it in [`Decoded`].
@@ -82,6 +102,8 @@ pub struct Decoded<'a> {
     pub signals: crate::consent::signals::PayloadSignals,
     /// Who said it.
     pub identity: Identity<'a>,
+    /// How many of its fields are not known. Nothing else of them is kept.
+    pub unknown_fields: u32,
 }
 
 /// The raw parts of one event. Dropped unread when consent says so.

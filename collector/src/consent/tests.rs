@@ -132,7 +132,7 @@ fn outcome(site: &Site, places: &[&Place]) -> Vote {
             Place::Payload(say) => say(&mut payload),
         }
     }
-    let decoded = Decoded { beacon: samples::pageview(site), signals: payload, identity: Identity::default() };
+    let decoded = Decoded { beacon: samples::pageview(site), signals: payload, identity: Identity::default(), unknown_fields: 0 };
     match gate(decoded, HeaderSignals::read(&headers)) {
         Err(_) => Vote::Drop,
         Ok(consented) => match consented.level() {
@@ -177,7 +177,7 @@ fn the_reason_that_is_counted_names_the_signal() {
     for (site, say, reason) in table {
         let mut signals = PayloadSignals::default();
         say(&mut signals);
-        let decoded = Decoded { beacon: samples::pageview(site), signals, identity: Identity::default() };
+        let decoded = Decoded { beacon: samples::pageview(site), signals, identity: Identity::default(), unknown_fields: 0 };
         assert_eq!(gate(decoded, HeaderSignals::default()).err(), Some(*reason));
     }
 }
@@ -188,7 +188,7 @@ fn an_install_id_needs_a_grant() {
     for (text, granted) in [("granted", true), ("advertising_denied", false)] {
         let mut signals = PayloadSignals::default();
         signals.consent(text);
-        let decoded = Decoded { beacon: samples::pageview(&site), signals, identity: Identity::default() };
+        let decoded = Decoded { beacon: samples::pageview(&site), signals, identity: Identity::default(), unknown_fields: 0 };
         assert_eq!(gate(decoded, HeaderSignals::default()).map(|consented| consented.granted()).ok(), Some(granted), "{text}");
     }
 }
