@@ -14,6 +14,8 @@ mod rules;
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]
+mod schema_tests;
+#[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
