@@ -1,5 +1,6 @@
 //! The command line: what can be asked of `headcount`, and the one place that prints an answer.
 
+mod keys;
 mod site;
 mod spool;
 mod sql;
@@ -64,6 +65,9 @@ enum Command {
         #[arg(long, value_enum)]
         form: Option<sql::Form>,
     },
+    /// See when the keys of the days were born and died
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Look into what waits on the disk for ClickHouse
     #[command(subcommand)]
     Spool(SpoolCommand),
@@ -80,6 +84,14 @@ enum SpoolCommand {
     Ls,
     /// Check every checksum; fails if one does not hold
     Verify,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// Every birth and death, oldest first
+    Log,
+    /// The keys that live
+    Status,
 }
 
 #[derive(Debug, Subcommand)]
@@ -112,9 +124,9 @@ enum CommandError {
     Sql(#[from] sql::SqlError),
     #[error(transparent)]
     Engine(#[from] EngineError),
-    #[error("{}: cannot be read", folder.display())]
-    Spool {
-        folder: PathBuf,
+    #[error("{}: cannot be read", path.display())]
+    Unreadable {
+        path: PathBuf,
         #[source]
         cause: io::Error,
     },
@@ -175,6 +187,7 @@ fn run(arguments: Arguments, surroundings: &Surroundings, out: &mut dyn Write) -
             Ok(sql::ask(&config, &statement, form.unwrap_or_else(sql::Form::of_standard_output), out)?)
         }
         Some(Command::Spool(command)) => look_into_spool(&command, &Config::load(&overrides, surroundings)?.spool_dir(), out),
+        Some(Command::Keys(command)) => look_at_keys(&command, &Config::load(&overrides, surroundings)?, out),
         Some(Command::Engine { library, data_path, socket, memory_bytes }) => {
             Ok(headcount_engine::run(&Options { library, data_path, socket, memory_bytes })?)
         }
@@ -182,12 +195,21 @@ fn run(arguments: Arguments, surroundings: &Surroundings, out: &mut dyn Write) -
 }
 
 fn look_into_spool(command: &SpoolCommand, folder: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
-    let unreadable = |cause| CommandError::Spool { folder: folder.to_path_buf(), cause };
+    let unreadable = |cause| CommandError::Unreadable { path: folder.to_path_buf(), cause };
     match command {
         SpoolCommand::Ls => spool::list(folder, out).map_err(unreadable),
         SpoolCommand::Verify if spool::verify(folder, out).map_err(unreadable)? => Ok(()),
         SpoolCommand::Verify => Err(CommandError::Unsound),
     }
+}
+
+fn look_at_keys(command: &KeysCommand, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
+    let log = config.keys_log();
+    let done = match command {
+        KeysCommand::Log => keys::log(&log, out),
+        KeysCommand::Status => keys::status(&config.key_dir, &log, out),
+    };
+    done.map_err(|cause| CommandError::Unreadable { path: log, cause })
 }
 
 fn check_config(overrides: &Overrides, surroundings: &Surroundings, out: &mut dyn Write) -> Result<(), CommandError> {

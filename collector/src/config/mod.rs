@@ -238,6 +238,11 @@ impl Config {
         self.data_dir.join("spool")
     }
 
+    /// Where births and deaths of keys are written down; it holds no key.
+    pub fn keys_log(&self) -> PathBuf {
+        self.data_dir.join("keys.log")
+    }
+
     /// Where the embedded ClickHouse keeps its tables.
     pub fn engine_dir(&self) -> PathBuf {
         self.data_dir.join("clickhouse")

@@ -42,7 +42,9 @@ impl Surroundings {
     /// The keys' folder when nobody names one. Each of these is memory: gone after a reboot, and in no backup.
     pub(super) fn key_dir(&self) -> PathBuf {
         let of_user = || self.xdg_runtime_dir.as_ref().map(|runtime| runtime.join("headcount"));
-        self.runtime_directory.clone().or_else(of_user).unwrap_or_else(|| PathBuf::from(format!("/dev/shm/headcount-{}", self.user)))
+        // systemd's own folder may be entered by others; the keys' lies within and may not.
+        let of_service = self.runtime_directory.as_ref().map(|runtime| runtime.join("keys"));
+        of_service.or_else(of_user).unwrap_or_else(|| PathBuf::from(format!("/dev/shm/headcount-{}", self.user)))
     }
 }
 
@@ -75,6 +77,6 @@ mod tests {
         surroundings.state_directory = Some("/var/lib/headcount".into());
         surroundings.runtime_directory = Some("/run/headcount".into());
         assert_eq!(surroundings.data_dir(), Some("/var/lib/headcount".into()));
-        assert_eq!(surroundings.key_dir(), PathBuf::from("/run/headcount"));
+        assert_eq!(surroundings.key_dir(), PathBuf::from("/run/headcount/keys"));
     }
 }

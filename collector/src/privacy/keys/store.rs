@@ -44,19 +44,6 @@ pub enum KeyStoreError {
     NoRandomness,
 }
 
-/// Where keys are kept by default: the first of these that the environment offers.
-/// `variable` looks a variable up. systemd's `RuntimeDirectory=` may list several folders; the first is taken, and a folder of its own inside it.
-pub fn default_folder(variable: impl Fn(&str) -> Option<String>) -> PathBuf {
-    let given = |name: &str| variable(name).filter(|value| !value.is_empty());
-    if let Some(folder) = given("RUNTIME_DIRECTORY") {
-        return Path::new(folder.split(':').next().unwrap_or(&folder)).join("keys");
-    }
-    match given("XDG_RUNTIME_DIR") {
-        Some(folder) => Path::new(&folder).join("headcount"),
-        None => PathBuf::from(format!("/dev/shm/headcount-{}", rustix::process::geteuid().as_raw())),
-    }
-}
-
 /// A key that lives.
 pub(super) struct Stored {
     pub(super) zone: Box<str>,

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::store::{default_folder, log_entries};
+use super::store::log_entries;
 use super::*;
 use crate::beacon::samples;
 use crate::site::Site;
@@ -272,22 +272,6 @@ fn files_are_for_this_user_alone_and_an_open_folder_is_refused() {
     fs::set_permissions(place.folder(), fs::Permissions::from_mode(0o700)).unwrap();
     std::os::unix::fs::symlink(place.folder(), &elsewhere).unwrap();
     assert!(matches!(KeyStore::open(&elsewhere, &place.0.join("log")), Err(KeyStoreError::Exposed(_))), "a link may be turned");
-}
-
-#[test]
-fn the_default_folder_is_the_first_that_no_reboot_survives() {
-    let own = format!("/dev/shm/headcount-{}", rustix::process::geteuid().as_raw());
-    let table: &[(&[(&str, &str)], &str)] = &[
-        (&[("RUNTIME_DIRECTORY", "/run/headcount"), ("XDG_RUNTIME_DIR", "/run/user/1000")], "/run/headcount/keys"),
-        (&[("RUNTIME_DIRECTORY", "/run/a:/run/b")], "/run/a/keys"),
-        (&[("XDG_RUNTIME_DIR", "/run/user/1000")], "/run/user/1000/headcount"),
-        (&[("RUNTIME_DIRECTORY", "")], &own),
-        (&[], &own),
-    ];
-    for (variables, folder) in table {
-        let variable = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        assert_eq!(default_folder(variable), Path::new(folder));
-    }
 }
 
 #[test]
