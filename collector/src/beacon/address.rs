@@ -114,7 +114,7 @@ impl<'a> Narrowed<'a> {
     }
 }
 
-/// The referrer's host; of an Android app's referrer `android-app://` and the package; else empty. A referrer that cannot be read is none: it is the
+/// The referrer's host; of an Android app's referrer (`android-app://PACKAGE/...`) the package; else empty. A referrer that cannot be read is none: it is the
 /// doing of another page, not of the sender.
 pub(super) fn referrer(text: Cow<'_, str>) -> Cow<'_, str> {
     match text {
@@ -124,11 +124,8 @@ pub(super) fn referrer(text: Cow<'_, str>) -> Cow<'_, str> {
 }
 
 fn referring_host(text: &str) -> Cow<'_, str> {
-    const APP: &str = "android-app://";
-    if let Some(rest) = strip_scheme(text, APP) {
-        let package = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let named = !package.is_empty() && package.len() <= limits::SITE_BYTES && package.bytes().all(is_host_byte);
-        return if named { Cow::Borrowed(&text[..APP.len() + package.len()]) } else { Cow::Borrowed("") };
+    if let Some(rest) = strip_scheme(text, "android-app://") {
+        return rest.split(['/', '?', '#']).next().and_then(host).unwrap_or_default();
     }
     let authority = web(text).and_then(|rest| rest.split(['/', '\\', '?', '#']).next());
     authority.and_then(host).unwrap_or_default()
@@ -298,7 +295,7 @@ mod tests {
         for (text, host) in [
             ("https://www.Google.com/search?q=secret", "www.google.com"),
             ("http://user:pw@news.example:81/a", "news.example"),
-            ("android-app://com.google.android.gm/x", "android-app://com.google.android.gm"),
+            ("android-app://com.google.android.gm/x", "com.google.android.gm"),
             ("android-app://", ""),
             ("android-app://a b", ""),
             ("", ""),
