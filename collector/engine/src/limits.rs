@@ -16,5 +16,7 @@ pub const PIECES: usize = 4;
 pub const SOCKET_PATH_BYTES: usize = 107;
 /// From the end of the parent to the end of this process; a statement that still runs then is cut off, as by a kill.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(10);
+/// For a client to take the notice that its answer failed midway, before the connection is cut.
+pub const NOTICE_GRACE: Duration = Duration::from_secs(5);
 /// Smallest memory cap ClickHouse is started with: below it the engine cannot even open its tables.
 pub const MEMORY_BYTES_MIN: u64 = 256 * 1024 * 1024;

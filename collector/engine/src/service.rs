@@ -13,6 +13,7 @@ use hyper::body::{Body, Frame};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Sleep;
 
 use crate::Engine;
 use crate::exception::Exception;
@@ -213,12 +214,11 @@ pub struct Answer {
     ending: Ending,
 }
 
-/// How an answer ends that failed in its midst: the notice, a moment to send it, and then a cut connection, so that a client that knows
-/// nothing of notices does not take the part for the whole.
+/// How an answer ends that failed in its midst: the notice, time to send it, and then a cut connection, so that a client that knows nothing
+/// of notices does not take the part for the whole. One that knows them closes the connection itself.
 enum Ending {
     Open,
-    Noticed,
-    Cut,
+    Noticed(Pin<Box<Sleep>>),
 }
 
 /// A statement failed after its answer had begun.
@@ -234,21 +234,16 @@ impl Body for Answer {
         if let Some(first) = self.first.take().filter(|bytes| !bytes.is_empty()) {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
-        match self.ending {
+        match &mut self.ending {
             Ending::Open => {}
-            Ending::Noticed => {
-                // hyper sends what it holds when a body is not ready.
-                self.ending = Ending::Cut;
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            Ending::Cut => return Poll::Ready(Some(Err(CutShort))),
+            // hyper sends what it holds while a body is not ready, and drops it when a body fails.
+            Ending::Noticed(grace) => return grace.as_mut().poll(context).map(|()| Some(Err(CutShort))),
         }
         let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
         rest.poll_recv(context).map(|piece| match piece {
             Some(Ok(bytes)) => Some(Ok(Frame::data(bytes))),
             Some(Err(notice)) => {
-                self.ending = Ending::Noticed;
+                self.ending = Ending::Noticed(Box::pin(tokio::time::sleep(limits::NOTICE_GRACE)));
                 Some(Ok(Frame::data(notice)))
             }
             None => None,
