@@ -7,6 +7,7 @@ use std::path::Path;
 
 use maxminddb::{MaxMindDbError, PathElement, Reader};
 
+use super::proxy::is_private;
 use super::raw::ClientIp;
 use crate::event::Country;
 
@@ -89,9 +90,10 @@ impl Geo {
         Ok(Self(Some(Database { reader, layout })))
     }
 
-    /// The country of `address`; unknown when it is in no record, or in one that is damaged.
+    /// The country of `address`; unknown when it is in no record, or in one that is damaged. A private address is nowhere, whatever a database says of it.
     pub(super) fn country(&self, address: &ClientIp) -> Country {
-        self.0.as_ref().and_then(|database| database.find(address)).unwrap_or(Country::UNKNOWN)
+        let database = self.0.as_ref().filter(|_| !is_private(address.0));
+        database.and_then(|database| database.find(address)).unwrap_or(Country::UNKNOWN)
     }
 
     /// When the database was built, in seconds since 1970: for the metric of its age.
@@ -132,3 +134,6 @@ fn inspect(reader: &Reader<Vec<u8>>) -> Result<&'static [PathElement<'static>], 
     }
     layout.ok_or(GeoError::NoCountries)
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,7 +61,16 @@ impl SiteKey {
     fn of(day: &DayKey, site: &str) -> Self {
         let root = if leak::planted("pseudonym_without_day_key") { &[0; 32] } else { &day.0 };
         let key = derive(root, b"headcount site key\x01", site.as_bytes());
-        Self(Box::new(keyed(&key)))
+        let ready = Self(Box::new(keyed(&key)));
+        drop(key);
+        wipe_stack();
+        ready
+    }
+
+    /// The site's key on a day whose key is `day`: for known answers.
+    #[cfg(test)]
+    pub(super) fn known(day: [u8; 32], site: &str) -> Self {
+        Self::of(&DayKey(day), site)
     }
 
     pub(super) fn mac(&self) -> Hmac<Sha256> {
@@ -92,7 +101,6 @@ impl Epoch {
     fn new(day: Day, dies: UnixMillis, key: Arc<DayKey>, sites: &[Box<str>]) -> Self {
         let mut keys = HashMap::with_capacity(sites.len());
         keys.extend(sites.iter().map(|site| (site.clone(), SiteKey::of(&key, site))));
-        wipe_stack();
         Self { day, dies, key, sites: keys }
     }
 }
@@ -280,3 +288,5 @@ pub fn seal_process() -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wiped;

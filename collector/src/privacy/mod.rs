@@ -155,3 +155,6 @@ impl<'r> Reached<'r> {
 fn on_this_machine(host: &str) -> bool {
     matches!(host, "localhost" | "127.0.0.1" | "[::1]" | "::1") || host.ends_with(".localhost")
 }
+
+#[cfg(test)]
+mod tests;

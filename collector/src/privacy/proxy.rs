@@ -202,7 +202,8 @@ impl Forwarding {
     }
 }
 
-fn is_private(address: IpAddr) -> bool {
+/// Whether an address is of this machine or of a network that is nowhere in particular (RFC 1918, 4193, 6598, link-local).
+pub(super) fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             v4.is_private() || v4.is_loopback() || v4.is_link_local() || (v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64)

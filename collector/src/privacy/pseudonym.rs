@@ -78,3 +78,79 @@ fn network(address: &ClientIp) -> [u8; 16] {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{ID_BYTES, USER_AGENT_BYTES};
+    use proptest::prelude::*;
+
+    const AGENT: &[u8] = b"Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0";
+
+    fn key(site: &str) -> SiteKey {
+        SiteKey::known(std::array::from_fn(|index| u8::try_from(index).unwrap()), site)
+    }
+
+    fn reached(site: &str, address: &str, agent: &[u8]) -> u64 {
+        let (address, agent) = (ClientIp::parse(address).unwrap(), RawUserAgent::new(agent));
+        of(&key(site), site, &Person::Reached(&address, &agent)).0.get()
+    }
+
+    fn session(site: &str, id: &str) -> u64 {
+        of(&key(site), site, &Person::Session(&RawId::new(id))).0.get()
+    }
+
+    fn install(site: &str, id: &str) -> u64 {
+        of(&key(site), site, &Person::Install(&RawId::new(id))).0.get()
+    }
+
+    /// Computed with Python's `hmac` and `hashlib` from the description at the top of this file; the day's key is the bytes 0 to 31.
+    #[test]
+    fn pseudonyms_are_those_that_the_description_gives() {
+        let site = "example.org";
+        for (pseudonym, expected) in [
+            (reached(site, "192.0.2.1", AGENT), 0xcfa1_b5b2_a8c8_ef6e),
+            (reached(site, "::ffff:192.0.2.1", AGENT), 0xcfa1_b5b2_a8c8_ef6e),
+            (reached(site, "2001:db8:1:2:3:4:5:6", AGENT), 0xfe14_ed10_0ae7_e8b1),
+            (reached(site, "2001:db8:1:2::", AGENT), 0xfe14_ed10_0ae7_e8b1),
+            (reached(site, "192.0.2.1", b""), 0xbdb0_1fae_4d76_767b),
+            (reached(site, "192.0.2.1", &[b'x'; USER_AGENT_BYTES]), 0x7f4b_a27c_9bfc_ceac),
+            (reached(site, "192.0.2.1", &[b'x'; USER_AGENT_BYTES + 1]), 0x7f4b_a27c_9bfc_ceac),
+            (install(site, "a4f0"), 0x4bed_2d3e_6f4e_a4a3),
+            (session(site, "a4f0"), 0x6059_50c9_dbaf_2b7e),
+            (session("example.net", "a4f0"), 0xb2f3_956a_202b_213f),
+        ] {
+            assert_eq!(pseudonym, expected, "{pseudonym:016x}");
+        }
+    }
+
+    #[test]
+    fn another_day_site_network_or_agent_is_another_pseudonym() {
+        let (address, agent) = (ClientIp::parse("192.0.2.1").unwrap(), RawUserAgent::new(AGENT));
+        let on = |day: u8| of(&SiteKey::known([day; 32], "a.example"), "a.example", &Person::Reached(&address, &agent)).0.get();
+        let mut all: Vec<u64> = (1..=7).map(on).collect();
+        all.extend([reached("a.example", "192.0.2.1", AGENT), reached("b.example", "192.0.2.1", AGENT)]);
+        all.extend([reached("a.example", "192.0.2.2", AGENT), reached("a.example", "192.0.2.1", b"curl/8.0")]);
+        all.extend([reached("a.example", "2001:db8:1:2::1", AGENT), reached("a.example", "2001:db8:1:3::1", AGENT)]);
+        let distinct: std::collections::HashSet<_> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len());
+    }
+
+    proptest! {
+        #[test]
+        fn moving_a_byte_between_parts_changes_the_pseudonym(text in "[a-z.]{2,40}", at in 1_usize..40, other in 1_usize..40) {
+            let (at, other) = (at.min(text.len() - 1), other.min(text.len() - 1));
+            let key = key("one key for both");
+            let of_split = |at: usize| of(&key, &text[..at], &Person::Session(&RawId::new(&text[at..])));
+            prop_assert_eq!(of_split(at) == of_split(other), at == other);
+            let kinds = [of(&key, "s", &Person::Install(&RawId::new(&*text))), of(&key, "s", &Person::Session(&RawId::new(&*text)))];
+            prop_assert_ne!(kinds[0], kinds[1]);
+        }
+
+        #[test]
+        fn no_id_is_too_long_or_too_strange(id in prop::collection::vec(any::<char>(), 0..ID_BYTES)) {
+            let id: String = id.into_iter().collect();
+            prop_assert_eq!(session("example.org", &id), session("example.org", &id));
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! | mask | what it covers |
 //! |---|---|
-//! | `[email]` | an e-mail address, also with `%40` |
+//! | `[email]` | an e-mail address |
 //! | `[token]` | a JSON web token; 20 and more letters and digits that mix upper case, lower case and digits |
 //! | `[uuid]` | a UUID |
 //! | `[ip]` | an IPv4 or IPv6 address |
@@ -40,13 +40,13 @@ const MASKS: &[(&str, &str)] = &[
 static SHAPES: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         r#"(?x)
-        (?P<email> [^\s/?&=,;:<>"'()\[\]|@]+ (?:@|%40) [^\s/?&=,;:<>"'()\[\]|@]+ \. [^\s/?&=,;:<>"'()\[\]|@.]{2,} )
+        (?P<email> [^\s/?&=,;:<>"'()\[\]|@]+ @ [^\s/?&=,;:<>"'()\[\]|@]+ \. [^\s/?&=,;:<>"'()\[\]|@.]{2,} )
         | (?P<token> eyJ[\w-]{8,} (?:\.[\w-]*){1,2} )
         | (?P<uuid> [0-9a-fA-F]{8} - (?:[0-9a-fA-F]{4} -){3} [0-9a-fA-F]{12} )
         | (?P<hardware> \b [0-9a-fA-F]{2} (?: [:-] [0-9a-fA-F]{2}){5} \b )
         | (?P<colons> [0-9a-fA-F]{0,4} : [0-9a-fA-F:]* : (?:[0-9a-fA-F.]*) )
         | (?P<ip> \b (?:[0-9]{1,3} \.){3} [0-9]{1,3} \b )
-        | (?P<place> -? [0-9]{1,3} \. [0-9]{3,} (?:\s|,|;|%2C|%20)+ -? [0-9]{1,3} \. [0-9]{3,} )
+        | (?P<place> -? [0-9]{1,3} \. [0-9]{3,} (?:\s|,|;)+ -? [0-9]{1,3} \. [0-9]{3,} )
         | (?P<hex> [0-9a-fA-F]{16,} )
         | (?P<date> \b (?:19|20)[0-9]{2} - [0-9]{2} - [0-9]{2} \b )
         | (?P<number> \d{7,} | \+ \(? \d (?: [\ ()./-]{0,2} \d ){6,} | \d (?: [\ ().-]{0,2} \d ){8,} )
@@ -157,25 +157,25 @@ fn device_model(model: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
-/// `text` with every shape masked, and whether there was one. Text that hides its shape behind percent escapes is masked in its decoded form.
+/// `text` with every shape masked, and whether there was one. A text that hides a shape behind percent escapes, even of percent signs, is stored decoded.
 fn mask(text: Cow<'_, str>, public: Public) -> (Cow<'_, str>, bool) {
     if !suspicious(&text) {
         return (text, false);
     }
-    if let Some(masked) = replaced(&text, public) {
-        return match percent_decode_str(&masked).decode_utf8() {
-            Ok(decoded) => (replaced(&decoded, public).unwrap_or(masked).into(), true),
-            Err(_) => (masked.into(), true),
-        };
-    }
-    if text.contains('%') {
-        let decoded = percent_decode_str(&text).decode_utf8_lossy();
-        if let Some(masked) = replaced(&decoded, public) {
-            return (masked.into(), true);
+    let mut plain = Cow::Borrowed(&*text);
+    for _ in 0..ESCAPES {
+        if plain.contains('%') {
+            plain = percent_decode_str(&plain).decode_utf8_lossy().into_owned().into();
         }
     }
-    (text, false)
+    match replaced(&plain, public) {
+        Some(masked) => (masked.into(), true),
+        None => (text, false),
+    }
 }
+
+/// How many layers of percent escapes are looked behind.
+const ESCAPES: usize = 3;
 
 /// Every shape has a digit or an at sign, and none has less than six characters.
 fn suspicious(text: &str) -> bool {
@@ -237,3 +237,6 @@ fn cut(text: Cow<'_, str>, bytes: usize) -> Cow<'_, str> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
