@@ -15,6 +15,7 @@ pub mod leak;
 pub mod limits;
 pub mod metrics;
 pub mod outcome;
+pub mod pages;
 #[expect(clippy::disallowed_types, reason = "the one place where an address may be opened")]
 pub mod privacy;
 pub mod row;

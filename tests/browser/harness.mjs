@@ -1,13 +1,23 @@
 // What every browser test needs: a real Chromium, driven or left alone, and a server that stands in for a website and its collector.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { chromium } from "playwright-core";
 
-const executable = process.env.CHROMIUM || "/usr/bin/chromium";
+/** The one that CHROMIUM names, else the first that is installed. */
+const executable = process.env.CHROMIUM || installed(["chromium", "chromium-browser", "google-chrome"]);
+
+function installed(names) {
+  const folders = process.env.PATH.split(delimiter);
+  const found = names.flatMap((name) => folders.map((folder) => join(folder, name))).find(existsSync);
+  if (!found) throw new Error("the browser tests need Chromium: install it, or name one with CHROMIUM=...");
+  return found;
+}
+
 const switches = [
   "--no-sandbox",
   "--disable-gpu",

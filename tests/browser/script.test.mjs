@@ -1,5 +1,6 @@
 // The tracking script's behaviour, in a real Chromium: each test states which events arrive, and that no others do.
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { leaveAlone, openBrowser, openSite, page, visit } from "./harness.mjs";
 
@@ -222,10 +223,9 @@ test("custom events carry name, properties and money, and nothing else of what t
     assert.deepEqual(sold, { ...base, name: "sold", props: { plan: "pro" }, value: 9.5, currency: "EUR" });
   }));
 
-const stub = `<script>
-  window.headcount = window.headcount || function () { (headcount.q = headcount.q || []).push(arguments); };
-  headcount.consent = headcount.consent || function (answer) { headcount.answer = answer; };
-</script>`;
+/** The stub as the script's README gives it. */
+const documentation = await readFile(new URL("../../collector/snippet/README.md", import.meta.url), "utf8");
+const [stub] = documentation.match(/<script>[^]*?<\/script>/);
 
 test("calls made through the stub before the script is there are sent after the view", () =>
   scene({ page: { before: `${stub}<script>headcount("early", { props: { a: "b" } })</script>` } }, async ({ site, page }) => {

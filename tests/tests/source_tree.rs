@@ -39,6 +39,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "server",
         &["beacon", "config", "consent::signals", "metrics", "pipeline", "privacy::proxy", "privacy::raw", "privacy::secret", "shutdown"],
     ),
+    ("pages", &["server"]),
     // The other side of the disk.
     ("sink", &["config", "metrics", "row", "shutdown", "spool", "store"]),
     ("store", &["config", "row", "shutdown", "sink"]),

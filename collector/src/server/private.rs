@@ -209,10 +209,9 @@ fn challenge() -> Answered {
     with(text(StatusCode::UNAUTHORIZED, "unauthorized\n"), header::WWW_AUTHENTICATE, "Bearer")
 }
 
+/// The form stands in the place of every page that needs a login.
 fn login_page() -> Answered {
-    const PAGE: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Headcount</title><h1>Headcount</h1>\
-        <p>Open the link that the start has printed, or paste its token (it is in <code>private.token</code> in the data folder).</p>\
-        <form method=post action=/login><label>Token <input name=token type=password autofocus autocomplete=off></label> <button>Open</button></form>";
+    const PAGE: &str = include_str!("../../../dashboards/web/login.html");
     let mut response = typed("text/html; charset=utf-8", Bytes::from_static(PAGE.as_bytes()));
     *response.status_mut() = StatusCode::UNAUTHORIZED;
     response

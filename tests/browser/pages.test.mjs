@@ -1,0 +1,236 @@
+// The built-in pages in a real Chromium, served as the private listener serves them: the same policy, the sample of the overview, no other host.
+// `SCREENSHOTS=folder node --test pages.test.mjs` keeps pictures of them.
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { after, before, test } from "node:test";
+import { openBrowser, visit } from "./harness.mjs";
+
+const folder = new URL("../../dashboards/web/", import.meta.url);
+const file = (name) => readFile(new URL(name, folder), "utf8");
+const sample = JSON.parse(await file("overview.sample.json"));
+const schema = JSON.parse(await file("overview.schema.json"));
+
+const types = { html: "text/html; charset=utf-8", js: "text/javascript; charset=utf-8", css: "text/css; charset=utf-8", svg: "image/svg+xml" };
+const names = { "/": "index.html", "/login": "login.html", "/demo": "demo.html", "/demo/articles": "demo.html", "/demo/pricing": "demo.html", "/demo/consent": "demo-consent.html" };
+const policy =
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+let browser;
+before(async () => (browser = await openBrowser()));
+after(() => browser.close());
+
+/** Runs `body` with the pages on a free port. `office.overview` and `office.status` are what the API answers; `office.sent` is what arrived. */
+async function office(options, body) {
+  const state = { overview: structuredClone(sample), status: 200, sent: [], reads: 0 };
+  const server = createServer(async (request, response) => {
+    const { pathname } = new URL(request.url, "http://office");
+    const headers = { "Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store" };
+    if (request.method === "POST") {
+      let text = "";
+      for await (const chunk of request) text += chunk;
+      state.sent.push([pathname, text]);
+      response.writeHead(204).end();
+    } else if (pathname === "/api/overview.json") {
+      state.reads += 1;
+      response.writeHead(state.status, { ...headers, "Content-Type": "application/json" }).end(JSON.stringify(state.overview));
+    } else if (pathname === "/public/h.js") {
+      response.writeHead(200, { ...headers, "Content-Type": types.js }).end(await readFile(new URL("../../collector/snippet/h.min.js", import.meta.url)));
+    } else {
+      const name = names[pathname] ?? pathname.slice(1);
+      const content = await file(name).catch(() => undefined);
+      if (content === undefined) return response.writeHead(404).end();
+      response.writeHead(200, { ...headers, "Content-Type": types[name.split(".").pop()] }).end(content.replaceAll("{{script}}", "/public/h.js"));
+    }
+  });
+  server.listen(0);
+  await once(server, "listening");
+  const visitor = await visit(browser, { colorScheme: "light", ...options });
+  try {
+    await body({ ...visitor, state, origin: `http://localhost:${server.address().port}` });
+    assert.deepEqual(visitor.errors, [], "no error on the page");
+    assert.deepEqual(visitor.lines.filter((line) => /Content Security Policy|Refused to/.test(line)), [], "nothing against the policy");
+  } finally {
+    await visitor.close();
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
+const picture = async (page, name) => process.env.SCREENSHOTS && (await page.screenshot({ path: `${process.env.SCREENSHOTS}/${name}.png`, fullPage: true }));
+const ready = (page) => page.waitForSelector(".card:visible");
+const card = (page, site) => page.locator(`.card[data-site="${site}"]`);
+
+/** Whether `value` fits `shape`: the part of JSON Schema that overview.schema.json uses. */
+function fits(value, shape) {
+  if (shape.$ref) return fits(value, schema.$defs[shape.$ref.split("/").pop()]);
+  if (shape.anyOf) return shape.anyOf.some((one) => fits(value, one));
+  const kind = value === null ? "null" : Array.isArray(value) ? "array" : Number.isInteger(value) ? "integer" : typeof value;
+  if (shape.type && ![shape.type].flat().includes(kind)) return false;
+  if (kind === "integer" && (value < (shape.minimum ?? -Infinity) || value > (shape.maximum ?? Infinity))) return false;
+  if (kind === "array") return value.every((item, index) => fits(item, shape.prefixItems?.[index] ?? shape.items ?? {}));
+  if (kind !== "object") return true;
+  const keys = Object.keys(value);
+  return (shape.required ?? []).every((key) => key in value) && keys.every((key) => key in shape.properties && fits(value[key], shape.properties[key]));
+}
+
+test("the sample is an instance of the overview's schema", () => {
+  assert.ok(fits(sample, schema));
+  for (const broken of [{ ...sample, sites: null }, { ...sample, more: 1 }, { ...sample, close_after_hours: 12 }]) assert.ok(!fits(broken, schema), "a deviation is noticed");
+});
+
+test("each site shows its totals, its installation check and why events were not counted", () =>
+  office({}, async ({ page, origin }) => {
+    await page.goto(origin);
+    await ready(page);
+    const shop = card(page, "example.org");
+    assert.deepEqual(await shop.locator("dd").allTextContents(), ["18,423", "6,120", "941"]);
+    assert.equal(await shop.locator(".check").textContent(), "Last event 4 seconds ago");
+    assert.deepEqual(
+      (await shop.locator(".rows li").allTextContents()).map((line) => line.replace(/\s+/g, " ").trim()),
+      [
+        "1,312events counted",
+        "3Refused: The page is on a host that does not belong to the site Add it to the site's hosts.",
+        "41Not counted: The visitor's browser says Global Privacy Control",
+        "17Not counted: Crawlers",
+        "2paths were masked Something in them looked like a person's. If it is public, name the path under path_keep.",
+      ],
+    );
+    assert.equal(await card(page, "shop.example").locator(".check").textContent(), "Waiting for the first event");
+    assert.equal(await card(page, "old.example").locator(".check").textContent(), "Last event 90 minutes ago");
+    assert.deepEqual(await card(page, "old.example").locator("dd").allTextContents(), ["–", "–", "–"]);
+    assert.deepEqual(await page.locator(".notice strong").allTextContents(), ["All visitors look like one", "The site's id is not configured (12 in the last 10 minutes)"]);
+    assert.match(await page.locator("footer").textContent(), /48 hours/);
+    await picture(page, "desktop-light");
+  }));
+
+for (const [what, check, words] of [
+  ["refused only", { refused: [["unknown_site", 2]] }, "Events arrive, but are refused"],
+  ["dropped only", { dropped: [["gpc", 2]] }, "Events arrive, none is counted yet"],
+  ["a reason this page does not know", { refused: [["brand_new", 2]] }, "Events arrive, but are refused"],
+]) {
+  test(`the installation check tells ${what}`, () =>
+    office({}, async ({ page, origin, state }) => {
+      Object.assign(state.overview.sites[1].check, check);
+      await page.goto(origin);
+      await ready(page);
+      assert.equal(await card(page, "shop.example").locator(".check").textContent(), words);
+    }));
+}
+
+test("the tag is open for a new site, closed for one that works, and copies as it is", () =>
+  office({ permissions: ["clipboard-read", "clipboard-write"] }, async ({ page, origin }) => {
+    await page.goto(origin);
+    await ready(page);
+    assert.equal(await card(page, "example.org").locator("details").getAttribute("open"), null);
+    await card(page, "shop.example").getByRole("button", { name: "Copy" }).click();
+    await page.getByRole("button", { name: "Copied" }).waitFor();
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), sample.sites[1].snippet);
+  }));
+
+test("the page keeps itself fresh, and says when there is no answer", () =>
+  office({}, async ({ page, origin, state }) => {
+    await page.clock.install();
+    await page.goto(origin);
+    await ready(page);
+    await card(page, "example.org").locator("summary").click();
+    state.overview.sites[0].today.views = 18_424;
+    await page.clock.runFor(5_000);
+    await page.getByText("18,424").waitFor();
+    assert.notEqual(await card(page, "example.org").locator("details").getAttribute("open"), null, "what was opened stays open");
+    state.status = 500;
+    await page.clock.runFor(5_000);
+    await page.getByText("does not answer").waitFor();
+    state.status = 200;
+    await page.clock.runFor(5_000);
+    await page.getByText("Version 0.1.0").waitFor();
+  }));
+
+test("without a site the page says how to add one", () =>
+  office({}, async ({ page, origin, state }) => {
+    Object.assign(state.overview, { sites: [], proxy_banner: null, unattributed: [], store_answers: false, close_after_hours: null });
+    await page.goto(origin);
+    await page.getByText("headcount site add example.org").waitFor();
+    assert.match(await page.locator(".notice").textContent(), /totals cannot be read/);
+    assert.match(await page.locator("footer").textContent(), /does not erase open days yet/);
+    await picture(page, "empty");
+  }));
+
+test("a site's name cannot become markup", () =>
+  office({}, async ({ page, origin, state }) => {
+    state.overview.sites[0].site = "<img src=x onerror=alert(1)>";
+    state.overview.proxy_banner = "<b>bold</b>";
+    await page.goto(origin);
+    await ready(page);
+    assert.equal(await page.locator("h2 img, .notice b").count(), 0);
+    assert.equal(await page.locator("h2").first().textContent(), "<img src=x onerror=alert(1)>");
+  }));
+
+for (const [name, options] of [
+  ["phone-light", { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2 }],
+  ["phone-dark", { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, colorScheme: "dark" }],
+  ["desktop-dark", { colorScheme: "dark" }],
+]) {
+  for (const path of ["/", "/login", "/demo", "/demo/pricing", "/demo/consent"]) {
+    test(`${path} fits ${name}, names its controls and has enough contrast`, () =>
+      office(options, async ({ page, origin }) => {
+        await page.goto(origin + path);
+        await ready(page);
+        assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "nothing sticks out");
+        assert.deepEqual(await page.evaluate(faults), []);
+        await picture(page, `${name}${path.replaceAll("/", "-")}`);
+      }));
+  }
+}
+
+/** In the page: controls without a name or too small to touch, headings out of order, texts below WCAG AA's 4.5:1. */
+function faults() {
+  const found = [];
+  const visible = (element) => element.checkVisibility() && element.getClientRects().length;
+  for (const control of document.querySelectorAll("button, input, summary, nav a")) {
+    if (!visible(control)) continue;
+    const name = control.textContent.trim() || control.labels?.[0]?.textContent;
+    if (!name) found.push(`no name: ${control.outerHTML}`);
+    if (control.matches("button, input") && control.getBoundingClientRect().height < 44) found.push(`small: ${name}`);
+  }
+  if (document.querySelectorAll("main").length !== 1 || [...document.querySelectorAll("h1")].filter(visible).length !== 1) found.push("not one main and one h1");
+  const channels = (color) => color.match(/[\d.]+/g).map(Number);
+  const luminance = (color) => {
+    const [r, g, b] = channels(color).map((value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const paper = (element) => {
+    const color = getComputedStyle(element).backgroundColor;
+    return (channels(color)[3] ?? 1) > 0 || !element.parentElement ? color : paper(element.parentElement);
+  };
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const { parentElement: element, textContent } = walker.currentNode;
+    if (!textContent.trim() || !visible(element) || element.matches(".skip")) continue;
+    const [light, dark] = [luminance(getComputedStyle(element).color), luminance(paper(element))].sort((a, b) => b - a);
+    const contrast = (light + 0.05) / (dark + 0.05);
+    if (contrast < 4.5) found.push(`contrast ${contrast.toFixed(2)}: ${textContent.trim()}`);
+  }
+  return found;
+}
+
+test("the demonstration sends what a visitor does, and shows it", () =>
+  office({}, async ({ page, origin, state }) => {
+    await page.goto(`${origin}/demo`);
+    await page.getByText('"kind": "pageview"').waitFor();
+    await page.getByRole("link", { name: "Pricing" }).click();
+    await page.getByRole("button", { name: "Buy for 49 €" }).click();
+    await page.getByText('"name": "purchase"').waitFor();
+    await picture(page, "demo-after-a-purchase");
+    await page.getByRole("button", { name: "Do not count me" }).click();
+    await page.getByRole("button", { name: "Sign up" }).click();
+    await page.goto(`${origin}/demo/consent`);
+    await page.getByRole("button", { name: "You may count me" }).click();
+    assert.match(await page.locator("#sent").textContent(), /Nothing yet/, "the choice holds on the next page");
+    const sent = state.sent.map(([path, text]) => [path, JSON.parse(text)]);
+    assert.ok(sent.every(([path, event]) => path === "/public/e" && event.site === "demo"));
+    const seen = sent.map(([, event]) => `${event.kind} ${event.name ?? ""}`.trim());
+    assert.deepEqual(seen.filter((kind) => kind !== "engagement"), ["pageview", "pageview", "event purchase"]);
+    assert.deepEqual(sent.find(([, event]) => event.name)[1].props, { plan: "pro" });
+  }));
