@@ -24,7 +24,11 @@ pub(super) fn status(folder: &Path, log: &Path, out: &mut dyn Write) -> io::Resu
     let mut alive: BTreeMap<(&str, Day), LogEntry<'_>> = BTreeMap::new();
     for entry in log_entries(&text) {
         let key = (entry.zone, entry.day);
-        if entry.died { alive.remove(&key) } else { alive.insert(key, entry) };
+        if entry.died {
+            alive.remove(&key)
+        } else {
+            alive.insert(key, entry)
+        };
     }
     for LogEntry { time, zone, day, check, .. } in alive.into_values() {
         let is_there = folder.join(format!("{}.{day}.key", zone.replace('/', "~"))).try_exists()?;
