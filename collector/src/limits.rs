@@ -145,11 +145,11 @@ pub const SITE_RULES: usize = 200;
 /// From the first packet to an open connection to ClickHouse.
 pub const DATABASE_CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// For ClickHouse to take one piece of an insert's rows.
-pub const INSERT_SEND_DEADLINE: Duration = Duration::from_secs(60);
+pub const INSERT_SEND_DEADLINE: Duration = Duration::from_mins(1);
 /// From the last row of an insert to ClickHouse's answer.
-pub const INSERT_END_DEADLINE: Duration = Duration::from_secs(300);
+pub const INSERT_END_DEADLINE: Duration = Duration::from_mins(5);
 /// From any other statement to the end of its answer; ClickHouse itself is told to stop it then.
-pub const STATEMENT_DEADLINE: Duration = Duration::from_secs(300);
+pub const STATEMENT_DEADLINE: Duration = Duration::from_mins(5);
 /// Idle connections to ClickHouse that are kept.
 pub const DATABASE_IDLE_CONNECTIONS: usize = 8;
 /// Between two looks at whether ClickHouse answers, at most.
@@ -159,7 +159,7 @@ pub const ENGINE_RESTART_WAIT_MIN: Duration = Duration::from_millis(100);
 /// ... up to this.
 pub const ENGINE_RESTART_WAIT_MAX: Duration = Duration::from_secs(30);
 /// An engine that lived this long starts over with the first wait.
-pub const ENGINE_STEADY: Duration = Duration::from_secs(60);
+pub const ENGINE_STEADY: Duration = Duration::from_mins(1);
 /// Between two questions whether a starting engine answers yet, at most.
 pub const ENGINE_PING_WAIT_MAX: Duration = Duration::from_millis(250);
 /// From asking the engine to end to killing it.

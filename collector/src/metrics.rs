@@ -224,7 +224,7 @@ impl Recent {
     fn add_to(&self, sum: &mut RecentSum, now: UnixMillis) {
         sum.last = sum.last.max(self.last);
         let newest = minute_of(now);
-        let span = newest.saturating_sub(RECENT_MINUTES as i64)..=newest;
+        let span = newest.saturating_sub(RECENT_SPAN)..=newest;
         for minute in self.minutes.iter().filter(|minute| span.contains(&minute.number) && minute.number != *span.start()) {
             sum.masked += u64::from(minute.masked);
             for (total, count) in sum.outcomes.iter_mut().zip(minute.outcomes) {
@@ -234,12 +234,15 @@ impl Recent {
     }
 }
 
+#[expect(clippy::cast_possible_wrap, reason = "ten is far from wrapping")]
+const RECENT_SPAN: i64 = RECENT_MINUTES as i64;
+
 fn minute_of(now: UnixMillis) -> i64 {
     now.0.div_euclid(60_000)
 }
 
 fn place_of(minute: i64) -> usize {
-    usize::try_from(minute.rem_euclid(RECENT_MINUTES as i64)).unwrap_or(0)
+    usize::try_from(minute.rem_euclid(RECENT_SPAN)).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The tables against the real engine: migrations, the register of columns, rows as they come back, the rollup against the raw events.
 
+#![expect(clippy::unwrap_used, reason = "where a helper fails, its test has failed")]
+
 use std::collections::BTreeMap;
 
 use clickhouse::{Client, Row};

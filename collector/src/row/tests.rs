@@ -84,7 +84,7 @@ fn cell(kind: &str, rest: &mut &[u8]) -> String {
         "String" => text(rest),
         "Map(String, String)" => {
             let pairs = length(rest);
-            (0..pairs).map(|_| format!("{}={};", text(rest), text(rest))).collect()
+            (0..pairs).map(|_| [text(rest), "=".into(), text(rest), ";".into()].concat()).collect()
         }
         other => panic!("no decoder for {other}"),
     }

@@ -13,7 +13,7 @@
 //!                                        seal ───────> footer · fdatasync · rename ──> Sealed ──> sink
 //! ```
 //!
-//! The format is described in [`format`]; what happens to what a crash leaves is in [`recover`].
+//! The format is described in [`mod@format`]; what happens to what a crash leaves is in [`recover`].
 
 mod counts;
 mod disk;

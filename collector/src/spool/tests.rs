@@ -1,5 +1,7 @@
 //! The spool as its users see it: what a resolved receipt promises, and what is found after a crash.
 
+#![expect(clippy::disallowed_methods, reason = "each test waits for the tasks that it starts")]
+
 use std::fs;
 use std::path::PathBuf;
 use std::rc::Rc;
