@@ -10,4 +10,4 @@ for manifest in collector/snippet/package-lock.json tests/browser/package-lock.j
         (cd "$folder" && npm ci --silent --no-audit --no-fund)
     fi
 done
-exec node --test $(git ls-files 'collector/*.test.mjs' 'tests/*.test.mjs')
+exec node --test --test-reporter=spec $(git ls-files 'collector/*.test.mjs' 'tests/*.test.mjs')

@@ -96,4 +96,31 @@ mod tests {
         let object: serde_json::Value = serde_json::from_str(log.trim()).unwrap();
         assert_eq!((&object["message"], &object["rows"], &object["level"]), (&"sent".into(), &3.into(), &"INFO".into()));
     }
+
+    const CHILD: &str = "HEADCOUNT_TEST_PANICS";
+
+    /// In the child of the test below: panics as a careless cut through a visitor's text would.
+    #[test]
+    fn panics_when_asked() {
+        let Some(started) = std::env::var_os(CHILD) else { return };
+        if started == "with-log" {
+            start(Log { level: tracing::Level::TRACE, format: LogFormat::Text });
+        }
+        let sent = "canäry";
+        assert_eq!(sent.get(..4), Some(&sent[..4]));
+    }
+
+    #[test]
+    fn a_panic_tells_its_place_and_not_its_text() {
+        let told = |how: &str| {
+            let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+            child.args(["--exact", "telemetry::tests::panics_when_asked", "--nocapture"]).env(CHILD, how);
+            String::from_utf8(child.output().unwrap().stderr).unwrap()
+        };
+        let without = told("without-log");
+        assert!(without.contains("canäry"), "the control finds nothing: {without}");
+        let with = told("with-log");
+        assert!(with.contains("panicked") && with.contains("telemetry.rs"), "{with}");
+        assert!(!with.contains("can"), "{with}");
+    }
 }
