@@ -166,3 +166,24 @@ pub const ENGINE_PING_WAIT_MAX: Duration = Duration::from_millis(250);
 pub const ENGINE_STOP_DEADLINE: Duration = Duration::from_secs(10);
 /// For a server to say which life of it answers.
 pub const DATABASE_LOOK_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long the first page waits for the tables; then it shows what the counters say.
+pub const OVERVIEW_DEADLINE: Duration = Duration::from_secs(3);
+/// Age of the oldest event that waits for ClickHouse beyond which the collector says that it is behind.
+pub const UNSENT_AGE_READY: Duration = Duration::from_mins(5);
+
+/// Bytes of rows that the sink hands to an insert at a time ...
+pub const SINK_PIECE_BYTES: usize = 256 * 1024;
+/// ... and how many such pieces it reads ahead.
+pub const SINK_PIECES_AHEAD: usize = 4;
+/// Before a failed insert is tried again: the first wait, doubled each time ...
+pub const SINK_WAIT_MIN: Duration = Duration::from_millis(100);
+/// ... up to this.
+pub const SINK_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How often a batch that ClickHouse will not take as it is, is tried before it is parked.
+pub const SINK_PARK_TRIES: u32 = 3;
+/// Between two looks at a batch that is held because the database shows what cannot be explained.
+pub const SINK_HELD_INTERVAL: Duration = Duration::from_mins(5);
+
+/// Between two looks at whether what a crash left is delivered and the rollup can be read.
+pub const RESTORE_INTERVAL: Duration = Duration::from_millis(500);

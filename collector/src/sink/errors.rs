@@ -53,16 +53,17 @@ impl Failure {
             // 159 TIMEOUT_EXCEEDED, 202 TOO_MANY_SIMULTANEOUS_QUERIES, 209 SOCKET_TIMEOUT, 210 NETWORK_ERROR, 236 ABORTED,
             // 241 MEMORY_LIMIT_EXCEEDED, 242 TABLE_IS_READ_ONLY, 252 TOO_MANY_PARTS, 319 UNKNOWN_STATUS_OF_INSERT, 425 SYSTEM_ERROR,
             // 439 CANNOT_SCHEDULE_TASK, 999 KEEPER_EXCEPTION.
-            Self::Exception(159 | 202 | 209 | 210 | 236 | 241 | 242 | 252 | 319 | 425 | 439 | 999) => Class::Retry,
+            Self::Exception(159 | 202 | 209 | 210 | 236 | 241 | 242 | 252 | 319 | 425 | 439 | 999)
+            | Self::Status(429 | 500..)
+            | Self::Network
+            | Self::TimedOut => Class::Retry,
             // 6 CANNOT_PARSE_TEXT, 26 CANNOT_PARSE_QUOTED_STRING, 27 CANNOT_PARSE_INPUT_ASSERTION_FAILED, 36 BAD_ARGUMENTS,
             // 53 TYPE_MISMATCH, 70 CANNOT_CONVERT_TYPE, 117 INCORRECT_DATA, 131 TOO_LARGE_STRING_SIZE,
             // 349 CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN; and 32 ATTEMPT_TO_READ_AFTER_EOF, 33 CANNOT_READ_ALL_DATA: rows cut short.
             Self::Exception(6 | 26 | 27 | 32 | 33 | 36 | 53 | 70 | 117 | 131 | 349) => Class::Park,
-            // Known: 16 NO_SUCH_COLUMN_IN_TABLE, 47 UNKNOWN_IDENTIFIER, 60 UNKNOWN_TABLE, 81 UNKNOWN_DATABASE, 192 UNKNOWN_USER,
-            // 243 NOT_ENOUGH_SPACE, 497 ACCESS_DENIED, 516 AUTHENTICATION_FAILED.
-            Self::Exception(_) => Class::Hold,
-            Self::Status(429 | 500..) | Self::Network | Self::TimedOut => Class::Retry,
-            Self::Status(_) | Self::Unreadable => Class::Hold,
+            // An operator's: 16 NO_SUCH_COLUMN_IN_TABLE, 47 UNKNOWN_IDENTIFIER, 60 UNKNOWN_TABLE, 81 UNKNOWN_DATABASE, 192 UNKNOWN_USER,
+            // 243 NOT_ENOUGH_SPACE, 497 ACCESS_DENIED, 516 AUTHENTICATION_FAILED. And whatever nobody has thought of.
+            Self::Exception(_) | Self::Status(_) | Self::Unreadable => Class::Hold,
         }
     }
 

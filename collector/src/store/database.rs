@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::engine;
 use crate::config::ClickHouse;
 use crate::limits;
-use crate::sink::client;
+use crate::sink::{Target, client};
 
 /// One life of ClickHouse's process. Never the same for two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +31,10 @@ impl Incarnation {
 #[derive(Debug)]
 pub struct Database {
     client: Client,
+    /// Where the tables are.
+    name: Box<str>,
     incarnation: watch::Receiver<Option<Incarnation>>,
+    restart_seen_within: Duration,
     stop: watch::Sender<bool>,
     keeper: JoinSet<()>,
 }
@@ -40,7 +43,8 @@ impl Database {
     /// Starts the embedded engine and keeps it running. Returns at once; needs a tokio runtime.
     pub fn embedded(start: engine::Start) -> Self {
         let client = client::embedded(&start.options.socket);
-        Self::kept(client, |tell, stop, _| engine::supervise(start, tell, stop))
+        // The database that ClickHouse makes by itself; the supervisor knows of a child's end at once.
+        Self::kept((client, "default"), Duration::ZERO, |tell, stop, _| engine::supervise(start, tell, stop))
     }
 
     /// Uses a server, and watches it.
@@ -49,10 +53,16 @@ impl Database {
     /// When the system's trusted certificates cannot be read, which `https` needs.
     pub fn server(server: &ClickHouse) -> std::io::Result<Self> {
         let database = server.database.to_string();
-        Ok(Self::kept(client::server(server)?, |tell, stop, client| watch_server(client, database, tell, stop)))
+        let seen_within = limits::DATABASE_LOOK_INTERVAL + limits::DATABASE_LOOK_DEADLINE;
+        let client = (client::server(server)?, &*server.database);
+        Ok(Self::kept(client, seen_within, |tell, stop, client| watch_server(client, database, tell, stop)))
     }
 
-    fn kept<Keeper>(client: Client, keep: impl FnOnce(watch::Sender<Option<Incarnation>>, watch::Receiver<bool>, Client) -> Keeper) -> Self
+    fn kept<Keeper>(
+        (client, name): (Client, &str),
+        restart_seen_within: Duration,
+        keep: impl FnOnce(watch::Sender<Option<Incarnation>>, watch::Receiver<bool>, Client) -> Keeper,
+    ) -> Self
     where
         Keeper: Future<Output = ()> + Send + 'static,
     {
@@ -60,7 +70,17 @@ impl Database {
         let (stop, stopped) = watch::channel(false);
         let mut keeper = JoinSet::new();
         keeper.spawn(keep(tell, stopped, client.clone()));
-        Self { client, incarnation, stop, keeper }
+        Self { client, name: name.into(), incarnation, restart_seen_within, stop, keeper }
+    }
+
+    /// A client of the database that holds the tables.
+    pub fn tables(&self) -> Client {
+        self.client.clone().with_database(&*self.name)
+    }
+
+    /// Where the sink delivers to.
+    pub fn target(&self) -> Target {
+        Target { client: self.tables(), incarnation: self.incarnation(), restart_seen_within: self.restart_seen_within }
     }
 
     /// The client, without a database chosen.

@@ -1,1 +1,103 @@
-//! The parameterised questions.
+//! Every question that Headcount asks its tables, as templates with server-side parameters: no text of anybody's is ever put into SQL.
+
+use clickhouse::query::Query;
+use clickhouse::{Client, Row, RowOwned, RowRead};
+use serde::Deserialize;
+
+use super::rollup::{ALL, BATCH, batch_value};
+use crate::clock::{Day, UnixMillis};
+use crate::sink::Table;
+use crate::sink::client::within;
+use crate::sink::errors::Failure;
+use crate::spool::format::Header;
+
+/// One site's whole day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Row, Deserialize)]
+pub struct Totals {
+    /// Distinct visitors with a pseudonym.
+    pub visitors: u64,
+    /// Page views and screens.
+    pub pageviews: u64,
+    /// Events of the site's own.
+    pub events: u64,
+    /// Visits begun, as pages can tell without an id.
+    pub entries: u64,
+    /// Engagement events.
+    pub engagements: u64,
+    /// Visible time in all of them, in milliseconds.
+    pub engaged_ms: u64,
+}
+
+/// The whole-site figures of an open day. `zone` is the site's. All zero when nothing was counted.
+pub async fn totals(client: &Client, zone: &str, day: Day, site: &str) -> Result<Totals, Failure> {
+    let sql = "SELECT uniqCombined64Merge(14)(visitors) AS visitors, sum(pageviews) AS pageviews, sum(events) AS events, sum(entries) AS entries, \
+        sum(engagements) AS engagements, sum(engaged_ms) AS engaged_ms \
+        FROM rollup_open WHERE zone = {zone:String} AND day = {day:Date} AND site = {site:String} AND dimension = {dimension:String}";
+    one(of_day(client, sql, zone, day).param("site", site).param("dimension", ALL)).await
+}
+
+/// One value that a dimension has on a site's day.
+#[derive(Clone, Debug, PartialEq, Eq, Row, Deserialize)]
+pub struct Value {
+    /// The site.
+    pub site: String,
+    /// The dimension's name.
+    pub dimension: String,
+    /// The value.
+    pub value: String,
+}
+
+/// The distinct values that an open day has so far in `dimensions`, of all sites of the zone: what the cap on distinct values starts from.
+pub async fn distinct_values(client: &Client, zone: &str, day: Day, dimensions: &[&str]) -> Result<Vec<Value>, Failure> {
+    let sql = "SELECT DISTINCT toString(site) AS site, toString(dimension) AS dimension, value FROM rollup_open \
+        WHERE zone = {zone:String} AND day = {day:Date} AND dimension IN {dimensions:Array(String)}";
+    Ok(within(of_day(client, sql, zone, day).param("dimensions", dimensions).fetch_all()).await?)
+}
+
+/// When the newest event of a site's open day happened.
+pub async fn newest_event(client: &Client, zone: &str, day: Day, site: &str) -> Result<Option<UnixMillis>, Failure> {
+    let sql = "SELECT count() AS events, toUnixTimestamp64Milli(max(time)) AS newest FROM events \
+        WHERE zone = {zone:String} AND day = {day:Date} AND site = {site:String}";
+    let (events, newest): (u64, i64) = one(of_day(client, sql, zone, day).param("site", site)).await?;
+    Ok((events > 0).then_some(UnixMillis(newest)))
+}
+
+/// How many rows of a batch its table has.
+pub(crate) async fn rows_of_batch(client: &Client, table: Table, header: &Header) -> Result<u64, Failure> {
+    let sql = match table {
+        Table::Events => {
+            "SELECT count() FROM events WHERE zone = {zone:String} AND day = {day:Date} AND node = {node:UInt64} AND batch = {batch:UInt64}"
+        }
+        Table::Outcomes => {
+            "SELECT count() FROM outcomes_daily WHERE zone = {zone:String} AND day = {day:Date} AND node = {node:UInt64} AND batch = {batch:UInt64}"
+        }
+    };
+    one(of_batch(client, sql, header)).await
+}
+
+/// How many events of a batch went into the rollup, by its proof.
+pub(crate) async fn rolled_up_of_batch(client: &Client, header: &Header) -> Result<u64, Failure> {
+    let sql = "SELECT sum(pageviews + events + engagements) FROM rollup_open \
+        WHERE zone = {zone:String} AND day = {day:Date} AND site = '' AND dimension = {dimension:String} AND value = {value:String}";
+    let query = of_day(client, sql, &header.zone, header.day);
+    one(query.param("dimension", BATCH).param("value", batch_value(header.node, header.batch))).await
+}
+
+/// Whether an insert whose token begins with `token` is running.
+pub(crate) async fn is_arriving(client: &Client, token: &str) -> Result<bool, Failure> {
+    let sql = "SELECT count() FROM system.processes WHERE query_kind = 'Insert' AND position(query, {token:String}) > 0";
+    Ok(one::<u64>(client.query(sql).param("token", token)).await? > 0)
+}
+
+/// `sql` with the parameters that name a batch.
+pub(crate) fn of_batch(client: &Client, sql: &str, header: &Header) -> Query {
+    of_day(client, sql, &header.zone, header.day).param("node", header.node).param("batch", header.batch)
+}
+
+fn of_day(client: &Client, sql: &str, zone: &str, day: Day) -> Query {
+    client.query(sql).param("zone", zone).param("day", day.to_string())
+}
+
+async fn one<T: RowOwned + RowRead>(query: Query) -> Result<T, Failure> {
+    Ok(within(query.fetch_one()).await?)
+}

@@ -1,0 +1,132 @@
+//! What the sink counts. Numbers and closed lists only; the names under which they are scraped are in `metrics.rs`.
+
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+
+use super::Table;
+use super::errors::{Class, Failure};
+
+/// Counters and states of the sink, shared with whoever reads them.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    tables: [OfTable; Table::ALL.len()],
+    failures: [AtomicU64; Class::ALL.len()],
+    last_failure: AtomicU32,
+    read_backs: AtomicU64,
+    repairs: AtomicU64,
+}
+
+/// What is kept of each table's segments.
+#[derive(Debug, Default)]
+struct OfTable {
+    rows: AtomicU64,
+    batches: AtomicU64,
+    parked: AtomicU64,
+    parked_rows: AtomicU64,
+    held: AtomicU64,
+    oldest: AtomicI64,
+}
+
+impl Metrics {
+    /// Rows that ClickHouse has confirmed, or was found to have.
+    pub fn inserted_rows(&self, table: Table) -> u64 {
+        self.of(table).rows.load(Ordering::Relaxed)
+    }
+
+    /// Segments confirmed and removed.
+    pub fn confirmed_batches(&self, table: Table) -> u64 {
+        self.of(table).batches.load(Ordering::Relaxed)
+    }
+
+    /// Segments put aside since the start because ClickHouse will not take them, and their rows.
+    pub fn parked(&self, table: Table) -> (u64, u64) {
+        let of = self.of(table);
+        (of.parked.load(Ordering::Relaxed), of.parked_rows.load(Ordering::Relaxed))
+    }
+
+    /// Segments that are held now because the database shows what cannot be explained. More than zero is an alarm.
+    pub fn held(&self, table: Table) -> u64 {
+        self.of(table).held.load(Ordering::Relaxed)
+    }
+
+    /// When the segment at hand was sealed, in Unix milliseconds; `None` when nothing waits. Its age says whether the sink makes progress.
+    pub fn oldest_unsent(&self, table: Table) -> Option<i64> {
+        Some(self.of(table).oldest.load(Ordering::Relaxed)).filter(|time| *time != 0)
+    }
+
+    /// Exchanges with ClickHouse that failed, by what is done about it.
+    pub fn failures(&self, class: Class) -> u64 {
+        self.failures[class as usize].load(Ordering::Relaxed)
+    }
+
+    /// The last failure's class and ClickHouse's code (0 where it gave none); `None` before the first, and after a success.
+    pub fn last_failure(&self) -> Option<(Class, u16)> {
+        let packed = self.last_failure.load(Ordering::Relaxed);
+        let class = Class::ALL.get((packed >> 16).checked_sub(1)? as usize)?;
+        Some((*class, u16::try_from(packed & 0xFFFF).unwrap_or(u16::MAX)))
+    }
+
+    /// How often the database was asked whether it has a batch, because an earlier attempt is in doubt.
+    pub fn read_backs(&self) -> u64 {
+        self.read_backs.load(Ordering::Relaxed)
+    }
+
+    /// Batches whose rows were there and whose rollup was not, and was filled again.
+    pub fn repairs(&self) -> u64 {
+        self.repairs.load(Ordering::Relaxed)
+    }
+
+    fn of(&self, table: Table) -> &OfTable {
+        &self.tables[table as usize]
+    }
+
+    pub(super) fn count_confirmed(&self, table: Table, rows: u64) {
+        self.of(table).rows.fetch_add(rows, Ordering::Relaxed);
+        self.of(table).batches.fetch_add(1, Ordering::Relaxed);
+        self.last_failure.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_parked(&self, table: Table, rows: u64) {
+        self.of(table).parked.fetch_add(1, Ordering::Relaxed);
+        self.of(table).parked_rows.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_held(&self, table: Table, segments: usize) {
+        self.of(table).held.store(segments as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_oldest(&self, table: Table, sealed_at: Option<i64>) {
+        self.of(table).oldest.store(sealed_at.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    pub(super) fn count_failure(&self, failure: Failure) {
+        let class = failure.class();
+        self.failures[class as usize].fetch_add(1, Ordering::Relaxed);
+        self.last_failure.store((class as u32 + 1) << 16 | u32::from(failure.code()), Ordering::Relaxed);
+    }
+
+    pub(super) fn count_read_back(&self) {
+        self.read_backs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_repair(&self) {
+        self.repairs.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_failure_is_kept_until_a_success() {
+        let metrics = Metrics::default();
+        assert_eq!(metrics.last_failure(), None);
+        for failure in [Failure::Exception(252), Failure::Network, Failure::Exception(u16::MAX)] {
+            metrics.count_failure(failure);
+            assert_eq!(metrics.last_failure(), Some((failure.class(), failure.code())));
+        }
+        metrics.count_confirmed(Table::Events, 1);
+        assert_eq!(metrics.last_failure(), None);
+        assert_eq!(metrics.failures(Class::Retry), 2);
+    }
+}
