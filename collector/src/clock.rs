@@ -92,6 +92,11 @@ impl Zone {
         Ok(Self { name, rules })
     }
 
+    /// Coordinated universal time, for what belongs to no site.
+    pub fn utc() -> Self {
+        Self { name: "UTC".into(), rules: TimeZone::UTC }
+    }
+
     /// The IANA name as the database spells it, however the operator did.
     pub fn name(&self) -> &str {
         &self.name

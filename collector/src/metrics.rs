@@ -1,7 +1,7 @@
 //! What is counted about events, worker by worker, and what the last ten minutes of each site looked like.
 //!
 //! A worker writes to counters of its own, so counting touches no memory of another core; whoever reads adds the workers up. Numbers and closed lists
-//! only: no site's visitor, page or address is in here. The names under which all of this is scraped are in `server::exposition`.
+//! only: no site's visitor, page or address is in here. The names under which all of this is scraped are in `exposition.rs`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,11 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::UnixMillis;
 use crate::outcome::Outcome;
+use crate::privacy::proxy::Forwarding;
+use crate::row::UNKNOWN_SITE;
 use crate::site::Sites;
 use crate::tally::Tally;
 
 /// Minutes that [`Recent`] looks back.
-pub const RECENT_MINUTES: usize = 10;
+const RECENT_MINUTES: usize = 10;
+const MINUTES: i64 = 10;
 
 /// The counters of one worker's events.
 #[derive(Debug)]
@@ -49,10 +52,12 @@ noted! {
     Masked => "masked",
     /// Values written as `(other)` because their dimension has no room.
     Capped => "capped_values",
-    /// Requests whose forwarding header came from a peer that is not trusted.
-    ForwardingIgnored => "forwarding_ignored",
     /// Requests of a trusted proxy that names no visitor.
-    ForwardingMissing => "forwarding_missing",
+    ForwardingUnnamed => "forwarding_unnamed",
+    /// Requests with a forwarding header from a private peer that is not trusted: most likely the operator's own proxy.
+    ForwardingIgnoredPrivate => "forwarding_ignored_private",
+    /// Requests with a forwarding header from a stranger.
+    ForwardingIgnoredPublic => "forwarding_ignored_public",
 }
 
 impl Default for EventCounts {
@@ -72,9 +77,8 @@ impl EventCounts {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         for entry in tally.entries() {
             self.outcomes[entry.outcome.index()].fetch_add(entry.count, Ordering::Relaxed);
-            if let Some(site) = entry.site(sites) {
-                of_site(&mut recent, &site.id).add(entry.outcome, entry.count, now);
-            }
+            let site = entry.site(sites).map_or(UNKNOWN_SITE, |site| &site.id);
+            of_site(&mut recent, site).add(entry.outcome, entry.count, now);
         }
         for (site, count) in tally.masked(sites) {
             of_site(&mut recent, &site.id).add_masked(count, now);
@@ -86,6 +90,16 @@ impl EventCounts {
     pub fn note(&self, noted: Noted, count: u64) {
         if count > 0 {
             self.noted[noted as usize].fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes how a request's address was come by, unless it is nothing to speak of.
+    pub fn note_forwarding(&self, forwarding: Forwarding) {
+        match forwarding {
+            Forwarding::Direct | Forwarding::Named => {}
+            Forwarding::Unnamed => self.note(Noted::ForwardingUnnamed, 1),
+            Forwarding::IgnoredFromPrivatePeer => self.note(Noted::ForwardingIgnoredPrivate, 1),
+            Forwarding::IgnoredFromPublicPeer => self.note(Noted::ForwardingIgnoredPublic, 1),
         }
     }
 
@@ -174,7 +188,7 @@ impl Minute {
 /// The last minutes of one site.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RecentSum {
-    /// When the last event came, whatever became of it.
+    /// When the last event was accepted.
     pub last: Option<UnixMillis>,
     /// Events in which the masks replaced something.
     pub masked: u64,
@@ -202,7 +216,9 @@ impl Default for Recent {
 
 impl Recent {
     fn add(&mut self, outcome: Outcome, count: u64, now: UnixMillis) {
-        self.last = self.last.max(Some(now));
+        if matches!(outcome, Outcome::Accepted(_)) {
+            self.last = self.last.max(Some(now));
+        }
         let cell = &mut self.minute(now).outcomes[outcome.index()];
         *cell = cell.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
     }
@@ -224,8 +240,8 @@ impl Recent {
     fn add_to(&self, sum: &mut RecentSum, now: UnixMillis) {
         sum.last = sum.last.max(self.last);
         let newest = minute_of(now);
-        let span = newest.saturating_sub(RECENT_SPAN)..=newest;
-        for minute in self.minutes.iter().filter(|minute| span.contains(&minute.number) && minute.number != *span.start()) {
+        let span = newest - MINUTES + 1..=newest;
+        for minute in self.minutes.iter().filter(|minute| span.contains(&minute.number)) {
             sum.masked += u64::from(minute.masked);
             for (total, count) in sum.outcomes.iter_mut().zip(minute.outcomes) {
                 *total += u64::from(count);
@@ -234,15 +250,12 @@ impl Recent {
     }
 }
 
-#[expect(clippy::cast_possible_wrap, reason = "ten is far from wrapping")]
-const RECENT_SPAN: i64 = RECENT_MINUTES as i64;
-
 fn minute_of(now: UnixMillis) -> i64 {
     now.0.div_euclid(60_000)
 }
 
 fn place_of(minute: i64) -> usize {
-    usize::try_from(minute.rem_euclid(RECENT_SPAN)).unwrap_or(0)
+    usize::try_from(minute.rem_euclid(MINUTES)).unwrap_or(0)
 }
 
 #[cfg(test)]

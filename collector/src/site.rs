@@ -111,7 +111,7 @@ pub struct PathRules {
 /// Every configured site. Replaced as a whole when the configuration is read again.
 #[derive(Debug, Default)]
 pub struct Sites {
-    sites: Vec<Arc<Site>>,
+    all: Vec<Arc<Site>>,
     by_id: HashMap<Box<str>, usize>,
     zones: Vec<Zone>,
 }
@@ -120,22 +120,22 @@ impl Sites {
     /// Sites in the order of their `index`, and the zones they name by position.
     pub fn new(sites: Vec<Site>, zones: Vec<Zone>) -> Self {
         let by_id = sites.iter().enumerate().map(|(index, site)| (site.id.clone(), index)).collect();
-        Self { sites: sites.into_iter().map(Arc::new).collect(), by_id, zones }
+        Self { all: sites.into_iter().map(Arc::new).collect(), by_id, zones }
     }
 
     /// The site of that id.
     pub fn find(&self, id: &str) -> Option<&Site> {
-        self.by_id.get(id).map(|index| &*self.sites[*index])
+        self.by_id.get(id).map(|index| &*self.all[*index])
     }
 
     /// The site at an index of this set.
     pub fn at(&self, index: usize) -> Option<&Site> {
-        self.sites.get(index).map(|site| &**site)
+        self.all.get(index).map(|site| &**site)
     }
 
     /// Every site, in the order of the configuration.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Site> {
-        self.sites.iter().map(|site| &**site)
+        self.all.iter().map(|site| &**site)
     }
 
     /// Every time zone that a site lives in.

@@ -3,6 +3,7 @@
 //! What a library logs may quote a request, so nothing but Headcount's own targets passes, whatever the level; `RUST_LOG` is not read. The text of a
 //! panic may quote the value that it stumbled over (a string that was cut in the middle of a character prints itself), so only its place is logged.
 
+use crate::privacy::keys::{Change, KeyStoreError, Life};
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 
@@ -41,6 +42,29 @@ where
         LogFormat::Json => layer.json().flatten_event(true).with_filter(ours).boxed(),
     };
     tracing_subscriber::registry().with(layer)
+}
+
+/// Logs what happened to the keys; never a key.
+pub fn log_key_changes(result: Result<Vec<Change>, KeyStoreError>) {
+    match result {
+        Err(error) => tracing::error!(%error, "the keys cannot be kept; events are refused once none of the day lives"),
+        Ok(changes) => changes.iter().for_each(log_change),
+    }
+}
+
+fn log_change(change: &Change) {
+    let (zone, day) = (&change.zone, change.day);
+    match change.what {
+        Life::Born => tracing::info!(%zone, %day, "a key was born"),
+        Life::Split => {
+            tracing::warn!(%zone, %day, "the key of this day was lost and another is born: visitors of before and after count twice");
+        }
+        Life::Found => tracing::info!(%zone, %day, "the key of this day was found"),
+        Life::Died => tracing::info!(%zone, %day, "a key was destroyed"),
+        Life::ClockBehind => {
+            tracing::error!(%zone, %day, "the clock is behind a key that lives; events are refused until it has caught up");
+        }
+    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("tally", &[]),
     ("row", &[]),
     ("config", &["privacy::proxy", "privacy::secret"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["config", "privacy::keys"]),
     ("shutdown", &[]),
     ("instance", &[]),
     ("assets", &[]),
@@ -34,7 +34,24 @@ const EDGES: &[(&str, &[&str])] = &[
     ("enrich", &["beacon", "privacy"]),
     ("distinct", &["row"]),
     ("spool", &["row"]),
-    ("pipeline", &["beacon", "consent", "days", "distinct", "enrich", "metrics", "privacy", "row", "spool", "tally"]),
+    ("pipeline", &["beacon", "consent", "enrich", "privacy"]),
+    (
+        "worker",
+        &[
+            "beacon",
+            "consent::signals",
+            "distinct",
+            "enrich::user_agent",
+            "metrics",
+            "pipeline",
+            "privacy",
+            "row",
+            "server",
+            "spool",
+            "tally",
+            "telemetry",
+        ],
+    ),
     (
         "server",
         &["beacon", "config", "consent::signals", "metrics", "pipeline", "privacy::proxy", "privacy::raw", "privacy::secret", "shutdown"],
@@ -42,9 +59,14 @@ const EDGES: &[(&str, &[&str])] = &[
     ("pages", &["server"]),
     // The other side of the disk.
     ("sink", &["config", "metrics", "row", "shutdown", "spool", "store"]),
-    ("store", &["config", "row", "shutdown", "sink"]),
-    ("metrics", &["sink", "spool", "tally"]),
+    ("store", &["config", "row", "shutdown", "sink", "spool::format"]),
+    ("metrics", &["privacy::proxy", "row", "tally"]),
+    // What is shown.
+    ("exposition", &["metrics"]),
+    ("pages", &["server"]),
+    ("statement", &["config"]),
     // What puts it all together.
+    ("insight", &["*"]),
     ("serve", &["*"]),
     ("cli", &["*"]),
 ];

@@ -7,7 +7,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::limits;
-use crate::outcome::{Accepted, Dropped, Field, Refused, Rejection};
+use crate::outcome::{Accepted, Dropped, Field, Outcome, Refused, Rejection};
 
 /// What became of a batch's events, added up one by one in the order sent.
 #[derive(Debug, Default, Serialize)]
@@ -32,6 +32,17 @@ pub enum Verdict {
     Duplicate,
     /// It goes no further.
     Rejected(Rejection),
+}
+
+impl Verdict {
+    /// The outcome to count.
+    pub fn outcome(self) -> Outcome {
+        match self {
+            Self::Accepted(accepted) => Outcome::Accepted(accepted),
+            Self::Duplicate => Outcome::Duplicate,
+            Self::Rejected(rejection) => rejection.outcome(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]

@@ -14,6 +14,8 @@ use clap::{Args, Parser, Subcommand};
 use headcount_engine::{EngineError, Options};
 
 use crate::config::{Config, ConfigError, Overrides, Surroundings};
+use crate::serve::{self, Running, ServeError};
+use crate::{privacy, telemetry};
 
 /// The version, and whether this build plants leaks for tests to find.
 const VERSION: &str = if cfg!(feature = "leaky") {
@@ -54,6 +56,8 @@ struct Sources {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Count: take events, and show the operator what became of them; the default
+    Serve,
     /// The embedded ClickHouse; `serve` starts it
     #[command(hide = true)]
     Engine { library: PathBuf, data_path: PathBuf, socket: PathBuf, memory_bytes: u64 },
@@ -132,6 +136,10 @@ enum CommandError {
     },
     #[error("not every segment of the spool is sound")]
     Unsound,
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("the process cannot be kept out of core dumps")]
+    Seal(#[source] io::Error),
     #[error("cannot print")]
     Print(#[from] io::Error),
 }
@@ -177,7 +185,8 @@ fn complain(error: &dyn std::error::Error, out: &mut dyn Write) -> io::Result<()
 fn run(arguments: Arguments, surroundings: &Surroundings, out: &mut dyn Write) -> Result<(), CommandError> {
     let overrides = Overrides::from(arguments.sources);
     match arguments.command {
-        None | Some(Command::CheckConfig) => check_config(&overrides, surroundings, out),
+        None | Some(Command::Serve) => serve(&overrides, surroundings, out),
+        Some(Command::CheckConfig) => check_config(&overrides, surroundings, out),
         Some(Command::Site(SiteCommand::Add { domain, timezone })) => {
             let addition = site::Addition { domain: &domain, timezone: timezone.as_deref() };
             Ok(site::add(&addition, &overrides, surroundings, out)?)
@@ -192,6 +201,20 @@ fn run(arguments: Arguments, surroundings: &Surroundings, out: &mut dyn Write) -
             Ok(headcount_engine::run(&Options { library, data_path, socket, memory_bytes })?)
         }
     }
+}
+
+/// Serves until a signal says stop. Says where, and the way in, on standard output; everything after that is the log's.
+fn serve(overrides: &Overrides, surroundings: &Surroundings, out: &mut dyn Write) -> Result<(), CommandError> {
+    privacy::keys::seal_process().map_err(CommandError::Seal)?;
+    let config = Config::load(overrides, surroundings)?;
+    telemetry::start(config.log);
+    let tell = |running: &Running| {
+        writeln!(out, "headcount {VERSION}")?;
+        writeln!(out, "visitors  {}", running.visitors_url())?;
+        writeln!(out, "operator  {}", running.operators_link())?;
+        out.flush()
+    };
+    Ok(serve::run(config, || Config::load(overrides, surroundings), tell)?)
 }
 
 fn look_into_spool(command: &SpoolCommand, folder: &Path, out: &mut dyn Write) -> Result<(), CommandError> {

@@ -256,7 +256,8 @@ impl Config {
     /// The database that holds the tables.
     pub fn database(&self) -> &str {
         match &self.store {
-            Store::Embedded(_) => DATABASE,
+            // The database that ClickHouse makes by itself.
+            Store::Embedded(_) => "default",
             Store::Server(server) => &server.database,
         }
     }

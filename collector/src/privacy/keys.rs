@@ -18,7 +18,7 @@ use crate::clock::{Day, UnixMillis, Zone};
 use crate::days::{GRACE_MILLIS, Today};
 use crate::leak;
 use crate::site::Sites;
-use store::{KeyStore, KeyStoreError};
+pub use store::{KeyStore, KeyStoreError};
 
 /// How long a failed turn waits before it is tried again, in milliseconds.
 const RETRY_MILLIS: u64 = 1_000;

@@ -9,8 +9,6 @@ use crate::outcome::{Dropped, Refused};
 pub enum Readiness {
     /// It should.
     Ready,
-    /// It is starting: recovering its spool, or waiting for the first migration.
-    Starting,
     /// The oldest unsent event is older than its bound: ClickHouse takes nothing.
     Behind,
     /// The spool is nearly full.
@@ -24,7 +22,6 @@ impl Readiness {
     pub fn label(self) -> &'static str {
         match self {
             Self::Ready => "ready",
-            Self::Starting => "starting",
             Self::Behind => "behind",
             Self::NearlyFull => "nearly_full",
             Self::Stopping => "stopping",
@@ -39,12 +36,14 @@ pub struct Overview {
     pub version: &'static str,
     /// When this was read, in milliseconds since 1970.
     pub read_at_millis: i64,
-    /// Hours after its start at which a day is closed.
-    pub close_after_hours: u16,
+    /// Hours after its start at which a day is closed; `None` while no day is ever closed.
+    pub close_after_hours: Option<u16>,
     /// A proxy in front that the configuration does not trust, so that all its visitors look like one: what to write, naming no address.
     pub proxy_banner: Option<&'static str>,
     /// Whether today's totals could be read; the counters below are there all the same.
     pub store_answers: bool,
+    /// Refused in the last ten minutes without a site to blame: a misspelt id shows here.
+    pub unattributed: Vec<(Refused, u64)>,
     /// In the order of the configuration.
     pub sites: Vec<SiteOverview>,
 }

@@ -6,7 +6,7 @@
 //! header   8  "HCSPOOL1"
 //!          4  length of the rest of the header, in bytes
 //!          4  CRC32C of the rest of the header
-//!             node u64 · batch u64 · day u16 · schema id u32
+//!             node u64 · batch u64 · begun i64 (milliseconds since 1970) · day u16 · schema id u32
 //!             time zone, table, column list: each a u16 length and that many bytes of UTF-8
 //!
 //! frame    4  "FRM1"                                          one frame for each request's rows of that day
@@ -30,7 +30,7 @@
 //! the segment's one INSERT. While a segment is being written the file is longer than its content: what follows is zeros, and no frame begins with
 //! zeros. Nothing in a segment is raw: rows hold what `event.rs` allows, and the hashes are keyed with bytes that exist only in the spool's folder.
 
-use crate::clock::Day;
+use crate::clock::{Day, UnixMillis};
 
 /// First bytes of every segment of this version.
 pub(super) const MAGIC: [u8; 8] = *b"HCSPOOL1";
@@ -58,6 +58,8 @@ pub struct Header {
     pub node: u64,
     /// Never given twice by a node.
     pub batch: u64,
+    /// When its first row was taken: no row in it is older.
+    pub begun: UnixMillis,
     /// The day that every row in it falls on.
     pub day: Day,
     /// Version of the row's layout.
@@ -77,6 +79,7 @@ impl Header {
         bytes.extend_from_slice(&[0; 8]);
         bytes.extend_from_slice(&self.node.to_le_bytes());
         bytes.extend_from_slice(&self.batch.to_le_bytes());
+        bytes.extend_from_slice(&self.begun.0.to_le_bytes());
         bytes.extend_from_slice(&self.day.0.to_le_bytes());
         bytes.extend_from_slice(&self.schema_id.to_le_bytes());
         for text in [&self.zone, &self.table, &self.columns] {
@@ -101,6 +104,7 @@ impl Header {
         let header = Self {
             node: body.u64()?,
             batch: body.u64()?,
+            begun: UnixMillis(body.u64()?.cast_signed()),
             day: Day(body.u16()?),
             schema_id: body.u32()?,
             zone: body.text()?,
@@ -272,6 +276,7 @@ mod tests {
         Header {
             node: 7,
             batch: 9,
+            begun: UnixMillis(1_793_318_400_000),
             day: Day(20_000),
             schema_id: 1,
             zone: "Europe/Berlin".into(),

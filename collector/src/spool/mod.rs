@@ -25,17 +25,20 @@ mod segment;
 mod syncer;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use crate::clock::UnixMillis;
+use format::Header;
 pub use sealed::Sealed;
-pub use writer::{Log, Receipt, Rows};
+pub use writer::{Log, Receipt, Rows, Unavailable};
 
 /// Why a spool cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -100,11 +103,11 @@ impl Spool {
     }
 
     /// Hash of a client's own key, under bytes that exist only in this folder; never zero.
-    pub fn hash(&self, site: &str, key: &str) -> u64 {
+    pub fn hash(&self, site: &str, key: &[u8]) -> u64 {
         let mut hasher = Hmac::<Sha256>::new_from_slice(&self.hash_key).expect("HMAC takes a key of any length");
         hasher.update(&(site.len() as u64).to_le_bytes());
         hasher.update(site.as_bytes());
-        hasher.update(key.as_bytes());
+        hasher.update(key);
         let digest = hasher.finalize().into_bytes();
         u64::from_le_bytes(digest[..8].try_into().expect("a digest has 32 bytes")).max(1)
     }
@@ -125,7 +128,7 @@ fn identity<const LENGTH: usize>(path: &Path) -> io::Result<Option<[u8; LENGTH]>
 #[derive(Debug)]
 struct Batches {
     path: PathBuf,
-    state: std::sync::Mutex<Reserved>,
+    state: Mutex<Reserved>,
 }
 
 #[derive(Debug)]
@@ -145,12 +148,12 @@ impl Batches {
                 Err(_) => return Ok(None),
             },
         };
-        Ok(Some(Self { path: path.to_owned(), state: std::sync::Mutex::new(Reserved { next, end: next }) }))
+        Ok(Some(Self { path: path.to_owned(), state: Mutex::new(Reserved { next, end: next }) }))
     }
 
     /// The next number. Taken about once a second and worker, so a lock and, each 4,096 times, a small synced write are of no weight.
     fn draw(&self) -> io::Result<u64> {
-        let mut reserved = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut reserved = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if reserved.next == reserved.end {
             let end = reserved.end + Self::BLOCK;
             disk::replace_small(&self.path, &end.to_le_bytes())?;
@@ -162,17 +165,20 @@ impl Batches {
     }
 }
 
-/// How many bytes the spool holds on disk, and whether it may take more. Full at its bound; takes again below nine tenths of it.
+/// How full the spool is, and what waits in it. Full at its bound; takes again below nine tenths of it.
 #[derive(Debug)]
 pub struct Gauge {
     bytes: AtomicU64,
     bytes_max: u64,
     full: AtomicBool,
+    events: AtomicU64,
+    /// When each sealed segment that waits was begun, by batch.
+    waiting: Mutex<BTreeMap<u64, UnixMillis>>,
 }
 
 impl Gauge {
     fn new(bytes_max: u64) -> Self {
-        Self { bytes: AtomicU64::new(0), bytes_max, full: AtomicBool::new(false) }
+        Self { bytes: AtomicU64::new(0), bytes_max, full: AtomicBool::new(false), events: AtomicU64::new(0), waiting: Mutex::default() }
     }
 
     /// Bytes on disk now.
@@ -190,18 +196,49 @@ impl Gauge {
         self.full.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn add(&self, bytes: u64) {
+    /// Synced events that are neither confirmed nor parked.
+    pub fn events(&self) -> u64 {
+        self.events.load(Ordering::Relaxed)
+    }
+
+    /// When the oldest sealed segment that waits was begun.
+    pub fn oldest_waiting(&self) -> Option<UnixMillis> {
+        self.waiting().values().min().copied()
+    }
+
+    fn add(&self, bytes: u64) {
         let now = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if now >= self.bytes_max {
             self.full.store(true, Ordering::Relaxed);
         }
     }
 
-    pub(crate) fn subtract(&self, bytes: u64) {
+    fn subtract(&self, bytes: u64) {
         let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         if before.saturating_sub(bytes) < self.bytes_max / 10 * 9 {
             self.full.store(false, Ordering::Relaxed);
         }
+    }
+
+    fn events_came(&self, events: u64) {
+        self.events.fetch_add(events, Ordering::Relaxed);
+    }
+
+    fn events_went(&self, events: u64) {
+        self.events.fetch_sub(events, Ordering::Relaxed);
+    }
+
+    fn waits(&self, header: &Header) {
+        self.waiting().insert(header.batch, header.begun);
+    }
+
+    fn waits_no_more(&self, header: &Header) {
+        self.waiting().remove(&header.batch);
+    }
+
+    /// Touched when a segment is sealed or delivered, about once a second.
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<u64, UnixMillis>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::format::{self, FOOTER, Frame, Header, PREFIX, Record, Totals};
-use super::sealed::{Sealed, read_header};
+use super::sealed::{Sealed, events_of, read_header};
 use super::segment::{Range, copy, rewrite, sealed_path};
 use super::{Gauge, Spool, disk};
 
@@ -23,8 +23,8 @@ pub struct Recovered {
     pub sealed: Vec<Sealed>,
     /// Damaged pieces that were put aside.
     pub quarantined: u64,
-    /// Segments an operator must look at.
-    pub parked: u64,
+    /// Events in segments that an operator must look at.
+    pub parked_events: u64,
     /// Files that held no row.
     pub empty: u64,
 }
@@ -41,11 +41,20 @@ pub fn recover(spool: &Spool) -> io::Result<Recovered> {
     }
     let parked = spool.folder().join("parked");
     if parked.is_dir() {
-        recovered.parked = disk::list(&parked)?.len() as u64;
+        for path in disk::list(&parked)? {
+            recovered.parked_events += parked_events(&path)?;
+        }
     }
     recovered.sealed.sort_by_key(|sealed| sealed.header().batch);
     disk::sync_folder(spool.folder())?;
     Ok(recovered)
+}
+
+fn parked_events(path: &Path) -> io::Result<u64> {
+    let file = disk::open(path)?;
+    let Some((header, start)) = read_header(&file)? else { return Ok(0) };
+    let scan = scan(&file, start as u64, disk::length(&file)?)?;
+    Ok(events_of(&header, &scan.totals))
 }
 
 fn segment(spool: &Spool, path: &Path, recovered: &mut Recovered) -> io::Result<()> {
@@ -86,6 +95,7 @@ fn segment(spool: &Spool, path: &Path, recovered: &mut Recovered) -> io::Result<
 
 fn adopt(path: std::path::PathBuf, header: Header, totals: Totals, bytes: u64, gauge: &Arc<Gauge>) -> Sealed {
     gauge.add(bytes);
+    gauge.events_came(events_of(&header, &totals));
     Sealed::new(path, header, totals, bytes, Arc::clone(gauge))
 }
 

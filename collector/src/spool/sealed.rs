@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::format::{self, FOOTER, Frame, HEADER_MAX, Header, PREFIX, Record, Totals};
 use super::{Gauge, disk};
+use crate::row::EVENTS;
 
 /// A segment that waits for ClickHouse. Its bytes count in the spool's gauge until it is confirmed.
 #[derive(Debug)]
@@ -31,7 +32,18 @@ pub enum ReadError {
 
 impl Sealed {
     pub(super) fn new(path: PathBuf, header: Header, totals: Totals, bytes: u64, gauge: Arc<Gauge>) -> Self {
+        gauge.waits(&header);
         Self { path, header, totals, bytes, gauge }
+    }
+
+    /// How many of its rows are events, as opposed to counts.
+    fn events(&self) -> u64 {
+        events_of(&self.header, &self.totals)
+    }
+
+    fn leaves(&self) {
+        self.gauge.waits_no_more(&self.header);
+        self.gauge.events_went(self.events());
     }
 
     /// What the segment says about itself.
@@ -65,6 +77,7 @@ impl Sealed {
     pub fn confirm(self) -> io::Result<()> {
         disk::remove(&self.path)?;
         self.gauge.subtract(self.bytes);
+        self.leaves();
         Ok(())
     }
 
@@ -77,8 +90,14 @@ impl Sealed {
         disk::rename(&self.path, &path)?;
         disk::sync_folder(&parked)?;
         disk::sync_folder(&folder)?;
+        self.leaves();
         Ok(path)
     }
+}
+
+/// How many rows of a segment are events, as opposed to counts.
+pub(super) fn events_of(header: &Header, totals: &Totals) -> u64 {
+    if *header.table == *EVENTS.table { totals.rows } else { 0 }
 }
 
 /// Reads the header of a segment; `None` when it is damaged. The second value is where the first frame begins.

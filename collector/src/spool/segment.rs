@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::format::{FOOTER, Header, Totals};
-use super::sealed::Sealed;
+use super::sealed::{Sealed, events_of};
 use super::{Gauge, disk};
 
 /// The first piece of disk that a segment takes; each further piece is as large as what it has, up to [`GROWTH_MAX`].
@@ -96,6 +96,7 @@ impl SegmentFile {
     /// second try that succeeds would prove nothing.
     pub(super) fn sync(&mut self, totals: Totals) -> io::Result<()> {
         disk::sync(&self.file).inspect_err(|_| self.poisoned = true)?;
+        self.gauge.events_came(events_of(&self.header, &totals) - events_of(&self.header, &self.totals));
         self.synced = self.written;
         self.totals = totals;
         Ok(())

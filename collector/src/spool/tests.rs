@@ -12,7 +12,7 @@ use tokio::task::LocalSet;
 
 use super::recover::recover;
 use super::{Log, OpenError, Sealed, Spool, inspect};
-use crate::clock::{Day, Zone};
+use crate::clock::{Clock, Day, UnixMillis, Zone};
 use crate::outcome::{Dropped, Outcome, Refused};
 use crate::row::{EVENTS, OUTCOMES};
 
@@ -45,6 +45,10 @@ impl Drop for Folder {
     }
 }
 
+fn clock() -> Clock {
+    Clock::standing_at(UnixMillis(1_728_000_000_000))
+}
+
 fn zone() -> Zone {
     Zone::named("UTC").unwrap()
 }
@@ -58,7 +62,7 @@ fn run<F: Future>(future: F) -> F::Output {
 fn with_log<F: Future<Output = ()>>(spool: &Arc<Spool>, work: impl FnOnce(Rc<Log>) -> F) -> Vec<Sealed> {
     run(async {
         let (sender, mut receiver): (_, UnboundedReceiver<Sealed>) = unbounded_channel();
-        let log = Log::new(Arc::clone(spool));
+        let log = Log::new(Arc::clone(spool), clock());
         let runner = tokio::task::spawn_local(Rc::clone(&log).run(0, sender));
         work(Rc::clone(&log)).await;
         log.close();
@@ -154,7 +158,7 @@ fn crashed(folder: &Folder, texts: &[&str]) -> PathBuf {
     let spool = folder.spool();
     run(async {
         let (sender, _receiver) = unbounded_channel();
-        let log = Log::new(Arc::clone(&spool));
+        let log = Log::new(Arc::clone(&spool), clock());
         let runner = tokio::task::spawn_local(Rc::clone(&log).run(0, sender));
         for text in texts {
             write(&log, &[text]).await;
@@ -265,11 +269,11 @@ fn node_and_hash_key_stay_and_a_damaged_one_is_refused() {
     let folder = Folder::new("identity");
     let (node, hash) = {
         let spool = folder.spool();
-        (spool.node(), spool.hash("site", "key"))
+        (spool.node(), spool.hash("site", b"key"))
     };
     let again = folder.spool();
-    assert_eq!((again.node(), again.hash("site", "key")), (node, hash));
-    assert_ne!(again.hash("sit", "ekey"), hash);
+    assert_eq!((again.node(), again.hash("site", b"key")), (node, hash));
+    assert_ne!(again.hash("sit", b"ekey"), hash);
     drop(again);
     fs::write(folder.0.join("node"), b"short").unwrap();
     assert!(matches!(Spool::open(&folder.0, 1 << 30), Err(OpenError::Identity(_))));
@@ -285,10 +289,11 @@ fn a_full_spool_takes_nothing_until_it_has_room_again() {
     });
     assert!(!spool.gauge().is_full(), "sealing gave the preallocated rest back");
     assert_eq!(spool.gauge().bytes(), sealed[0].bytes());
+    assert_eq!((spool.gauge().events(), spool.gauge().oldest_waiting()), (1, Some(clock().now())));
     for segment in sealed {
         segment.confirm().unwrap();
     }
-    assert_eq!(spool.gauge().bytes(), 0);
+    assert_eq!((spool.gauge().bytes(), spool.gauge().events(), spool.gauge().oldest_waiting()), (0, 0, None));
 }
 
 #[test]

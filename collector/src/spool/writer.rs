@@ -40,6 +40,7 @@ pub struct Log {
 struct State {
     /// One for each table, time zone and day that rows come for: few, so they are searched in a line.
     open: Vec<Open>,
+    clock: Clock,
     /// The ticket of the commit that will take what is in the buffers now.
     ticket: Rc<Ticket>,
     pending_bytes: usize,
@@ -70,10 +71,11 @@ struct Open {
 }
 
 impl Log {
-    /// A log in `spool`. Sealed segments go to `sealed`. Nothing is committed until [`Log::run`] is polled.
-    pub fn new(spool: Arc<Spool>) -> Rc<Self> {
+    /// A log in `spool`, whose segments state when they were begun by `clock`. Nothing is committed until [`Log::run`] is polled.
+    pub fn new(spool: Arc<Spool>, clock: Clock) -> Rc<Self> {
         let state = State {
             open: Vec::new(),
+            clock,
             ticket: Rc::new(Ticket::default()),
             pending_bytes: 0,
             counts: Counts::default(),
@@ -86,6 +88,11 @@ impl Log {
     /// How full the spool is.
     pub fn gauge(&self) -> &Gauge {
         self.spool.gauge()
+    }
+
+    /// Hash of a client's own key; see [`Spool::hash`].
+    pub fn hash(&self, site: &str, key: &[u8]) -> u64 {
+        self.spool.hash(site, key)
     }
 
     #[cfg(test)]
@@ -193,6 +200,7 @@ impl State {
         let header = Header {
             node: spool.node(),
             batch,
+            begun: self.clock.now(),
             day,
             schema_id: layout.schema_id,
             zone: zone.name().into(),

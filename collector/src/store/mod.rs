@@ -5,3 +5,4 @@ pub mod engine;
 pub mod migrate;
 pub mod query;
 pub mod rollup;
+pub mod totals;

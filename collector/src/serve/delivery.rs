@@ -1,0 +1,56 @@
+//! From the spool to the tables: the sink, and what the figures need to know from the tables first.
+
+use std::sync::Arc;
+
+use clickhouse::Client;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinHandle;
+
+use crate::clock::{Day, Zone};
+use crate::row::Capped;
+use crate::sink::errors::Failure;
+use crate::sink::metrics::Metrics;
+use crate::sink::{self, Table, Target};
+use crate::spool::Sealed;
+use crate::store::query;
+use crate::worker::Shared;
+
+/// Starts delivering `recovered` and whatever comes by `incoming`, until that is closed and empty.
+#[expect(clippy::disallowed_methods, reason = "the caller waits for the task")]
+pub(super) fn start(target: Target, recovered: Vec<Sealed>, incoming: UnboundedReceiver<Sealed>, metrics: Arc<Metrics>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        if let Err(error) = sink::run(target, recovered, incoming, metrics).await {
+            tracing::error!(%error, "nothing is delivered; events wait in the spool");
+        }
+    })
+}
+
+/// Teaches the cap on distinct values what the rollup has from before this process started, once ClickHouse answers and the spool's old segments are
+/// delivered. Until then a value that is already in the rollup may be counted again against the cap; it is let through all the same.
+pub(super) async fn restore_distinct(target: Target, shared: Arc<Shared>, metrics: Arc<Metrics>, recovered: u64, days: u16) {
+    let settled = || metrics.inserted_rows(Table::Events) + metrics.parked(Table::Events).1;
+    while settled() < recovered {
+        tokio::time::sleep(crate::limits::RESTORE_INTERVAL).await;
+    }
+    let sites = shared.sites.load_full();
+    for zone in sites.zones() {
+        let today = zone.day_of(shared.clock.now());
+        for back in 0..=days {
+            let day = Day(today.0.saturating_sub(back));
+            while let Err(failure) = restore_day(&target.client, &shared, zone, day).await {
+                tracing::debug!(%failure, "the rollup's values cannot be read yet");
+                tokio::time::sleep(crate::limits::RESTORE_INTERVAL).await;
+            }
+        }
+    }
+}
+
+async fn restore_day(client: &Client, shared: &Shared, zone: &Zone, day: Day) -> Result<(), Failure> {
+    let dimensions: Vec<&str> = Capped::ALL.iter().map(|capped| capped.label()).collect();
+    for found in query::distinct_values(client, zone.name(), day, &dimensions).await? {
+        if let Some(dimension) = Capped::from_label(&found.dimension) {
+            shared.distinct.restore(&found.site, day, dimension, &found.value);
+        }
+    }
+    Ok(())
+}

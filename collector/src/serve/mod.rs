@@ -1,0 +1,279 @@
+//! Starting, running and stopping the collector: who owns what, and in which order it comes and goes.
+//!
+//! ```text
+//! start   bind · spool (recover what a crash left) · keys · data files · workers · private listener · ClickHouse · sink
+//! stop    workers (stop accepting, finish requests, seal) · sink (deliver, with a deadline) · ClickHouse · private listener
+//! ```
+//!
+//! Workers accept events as soon as they run; ClickHouse may take its time or be away.
+
+mod data_files;
+mod delivery;
+mod upkeep;
+mod workers;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use headcount_engine::Options;
+use tokio::sync::mpsc::unbounded_channel;
+
+use crate::assets::{Asset, Assets};
+use crate::clock::{Clock, Zone};
+use crate::config::{Config, ConfigError, Store};
+use crate::days::Intake;
+use crate::distinct::Distinct;
+use crate::insight::Sources;
+use crate::instance::{Instance, InstanceError};
+use crate::limits::{BODIES_IN_FLIGHT_BYTES, SHUTDOWN_DEADLINE};
+use crate::metrics::AllEventCounts;
+use crate::pages;
+use crate::privacy::Guards;
+use crate::privacy::keys::{KeyStore, KeyStoreError, Keys};
+use crate::privacy::proxy::Trust;
+use crate::server::limits::BodyBudget;
+use crate::server::metrics::Counts;
+use crate::server::private::{Private, Token, serve_private};
+use crate::server::{self, Pages, Paths};
+use crate::shutdown::{self, Order, Signals, Stop, Stopper};
+use crate::sink::metrics::Metrics;
+use crate::spool::recover::recover;
+use crate::spool::{OpenError, Spool};
+use crate::statement;
+use crate::store::database::Database;
+use crate::store::engine;
+use crate::telemetry::log_key_changes;
+use crate::worker::Shared;
+
+pub use data_files::DataFileError;
+
+/// Why the collector cannot start, or why it ended without being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Another collector has the data folder.
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The spool cannot be used.
+    #[error(transparent)]
+    Spool(#[from] OpenError),
+    /// What a crash left in the spool cannot be read.
+    #[error("the spool cannot be recovered")]
+    Recover(#[source] io::Error),
+    /// The keys cannot be kept.
+    #[error(transparent)]
+    Keys(#[from] KeyStoreError),
+    /// A data file is missing or not what it should be.
+    #[error(transparent)]
+    DataFile(#[from] DataFileError),
+    /// The client of a ClickHouse server cannot be made.
+    #[error("the ClickHouse client cannot be made")]
+    Client(#[source] io::Error),
+    /// The system refuses a thread, a signal or a runtime.
+    #[error("the system refuses what is needed to run")]
+    System(#[from] io::Error),
+    /// A worker ended by itself.
+    #[error("a worker ended by itself; the collector stops rather than run without it")]
+    WorkerEnded,
+}
+
+/// A collector that runs. Must be stopped by [`Running::stop`]; dropping it stops workers but waits for nothing.
+pub struct Running {
+    shared: Arc<Shared>,
+    config: Config,
+    token: Token,
+    stopper: Stopper,
+    workers: Vec<JoinHandle<io::Result<()>>>,
+    upkeep: tokio::task::JoinHandle<()>,
+    private: tokio::task::JoinHandle<io::Result<()>>,
+    delivery: tokio::task::JoinHandle<()>,
+    restoring: tokio::task::JoinHandle<()>,
+    database: Database,
+    _instance: Instance,
+}
+
+/// Runs until a signal says stop. `tell` is called once, when visitors are listened to; `reload` reads the configuration again.
+pub fn run(
+    config: Config,
+    reload: impl Fn() -> Result<Config, ConfigError>,
+    tell: impl FnOnce(&Running) -> io::Result<()>,
+) -> Result<(), ServeError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut signals = Signals::take()?;
+        let running = Running::start(config, Clock::system())?;
+        tell(&running)?;
+        loop {
+            match signals.next().await {
+                Order::Stop => break,
+                Order::Reload => match reload() {
+                    Ok(config) => running.follow(&config),
+                    Err(error) => tracing::error!(%error, "the configuration is not read again; the old one stays"),
+                },
+            }
+        }
+        running.stop().await
+    })
+}
+
+impl Running {
+    #[expect(clippy::disallowed_methods, reason = "`stop` waits for every task that is started here")]
+    /// Starts everything. Needs a running runtime, which carries the delivery to ClickHouse, the private listener and the upkeep.
+    pub fn start(mut config: Config, clock: Clock) -> Result<Self, ServeError> {
+        let instance = Instance::claim(&config.data_dir)?;
+        let listeners = listen(config.public.listen, |address| server::bind(address, config.public.workers.get()))?;
+        let private = listen(config.private.listen, bind_private)?;
+        // Port 0 is a question; from here on the configuration has the answer.
+        config.public.listen = listeners[0].local_addr()?;
+        config.private.listen = private.local_addr()?;
+        let spool = Arc::new(Spool::open(&config.spool_dir(), config.spool.max_bytes)?);
+        let recovered = recover(&spool).map_err(ServeError::Recover)?;
+        let token = Token::of(&config.data_dir)?;
+        let shared = Arc::new(shared(&config, clock)?);
+        let (stopper, stop) = shutdown::pair();
+        let (sealed, incoming) = unbounded_channel();
+        let events = AllEventCounts::new(listeners.len());
+        let connections: Vec<Arc<Counts>> = listeners.iter().map(|_| Arc::default()).collect();
+        let recovered_events = spool.gauge().events();
+        let kit = workers::Kit {
+            shared: Arc::clone(&shared),
+            spool: Arc::clone(&spool),
+            pages: Arc::new(public_pages(&config)),
+            budget: BodyBudget::of(BODIES_IN_FLIGHT_BYTES),
+            sealed,
+            events: events.clone(),
+            connections: connections.clone(),
+            stop: stop.clone(),
+        };
+        let workers = workers::start(kit, listeners)?;
+        let upkeep = tokio::spawn(upkeep::run(Arc::clone(&shared), events.clone(), config.close_after_hours, stop.clone()));
+        let database = database(&config)?;
+        let delivered = Arc::new(Metrics::default());
+        let parked_events = recovered.parked_events;
+        let delivery = delivery::start(database.target(), recovered.sealed, incoming, Arc::clone(&delivered));
+        let days = config.close_after_hours.div_ceil(24);
+        let restoring = delivery::restore_distinct(database.target(), Arc::clone(&shared), Arc::clone(&delivered), recovered_events, days);
+        let restoring = tokio::spawn(restoring);
+        let insight = Sources {
+            config: config.clone(),
+            shared: Arc::clone(&shared),
+            events,
+            connections,
+            spool,
+            recovered_events,
+            parked_events,
+            sink: delivered,
+            client: database.tables(),
+            data_files: data_files::made(&config, &shared.guards),
+            stop: stop.clone(),
+        };
+        let private = tokio::spawn(serve_private(private_parts(&config, token.clone(), insight), private, stopping(stop)));
+        Ok(Self { shared, config, token, stopper, workers, upkeep, private, delivery, restoring, database, _instance: instance })
+    }
+
+    /// How visitors reach it.
+    pub fn visitors_url(&self) -> String {
+        self.config.visitors_url()
+    }
+
+    /// The link that logs the operator in.
+    pub fn operators_link(&self) -> String {
+        self.token.link(&self.config.operators_url())
+    }
+
+    /// Takes over the sites of a configuration that was read again. Listeners, folders and the database stay what they are until a restart.
+    pub fn follow(&self, config: &Config) {
+        self.shared.follow(Arc::clone(&config.sites));
+        tracing::info!(sites = config.sites.iter().len(), "the sites were read again");
+    }
+
+    /// Stops in order: everything that was answered with a 2xx is sealed before this returns, and delivered if ClickHouse takes it in time.
+    pub async fn stop(self) -> Result<(), ServeError> {
+        self.stopper.stop();
+        let workers = self.workers;
+        let ended = tokio::task::spawn_blocking(move || workers.into_iter().map(JoinHandle::join).collect::<Vec<_>>()).await;
+        let ended = ended.map_err(|_| ServeError::WorkerEnded)?;
+        self.restoring.abort();
+        // The workers held the only senders: the sink ends once it has delivered what they sealed.
+        if tokio::time::timeout(SHUTDOWN_DEADLINE, self.delivery).await.is_err() {
+            tracing::warn!("ClickHouse did not take everything in time; the rest waits in the spool for the next start");
+        }
+        self.database.stop().await;
+        // Both end at the order to stop; what they say then changes nothing any more.
+        let _ = self.upkeep.await;
+        let _ = self.private.await;
+        if ended.into_iter().all(|worker| matches!(worker, Ok(Ok(())))) { Ok(()) } else { Err(ServeError::WorkerEnded) }
+    }
+}
+
+fn shared(config: &Config, clock: Clock) -> Result<Shared, ServeError> {
+    let store = KeyStore::open(&config.key_dir, &config.keys_log())?;
+    if !store.in_memory() {
+        tracing::warn!("key_dir is not in memory: a copy of the disk may hold a key that was destroyed");
+    }
+    let (keys, changes) = Keys::open(store, &config.sites, clock.now())?;
+    log_key_changes(Ok(changes));
+    let assets = Assets::locate();
+    let guards = Guards {
+        trust: Trust::new(config.proxy.trusted.clone(), config.proxy.header.clone()),
+        geo: data_files::geo(config, &assets)?,
+        keys,
+        intake: Intake::closing_after(config.close_after_hours).unwrap_or_default(),
+        agents: data_files::agents(config, &assets)?,
+    };
+    Ok(Shared { sites: ArcSwap::new(Arc::clone(&config.sites)), guards, distinct: Distinct::default(), clock, utc: Zone::utc() })
+}
+
+fn listen<T>(address: SocketAddr, bind: impl FnOnce(SocketAddr) -> io::Result<T>) -> Result<T, ServeError> {
+    bind(address).map_err(|source| ServeError::Listen { address, source })
+}
+
+fn bind_private(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn public_pages(config: &Config) -> Pages {
+    let public = &config.public;
+    let paths = Paths::under(&public.base_path, &public.script_path, &public.event_path);
+    Pages::new(paths, pages::script(&public.script_path, &public.event_path), statement::render(config))
+}
+
+fn private_parts(config: &Config, token: Token, insight: Sources) -> Private<Sources> {
+    Private {
+        token,
+        pages: pages::private(&config.visitors_url(), &config.public.script_path),
+        secure: config.operators_url().starts_with("https://"),
+        clock: insight.shared.clock.clone(),
+        insight,
+    }
+}
+
+async fn stopping(mut stop: Stop) {
+    stop.ordered().await;
+}
+
+/// The database that events go to: the engine of this machine as a child of this process, or a server.
+fn database(config: &Config) -> Result<Database, ServeError> {
+    match &config.store {
+        Store::Server(server) => Database::server(server).map_err(ServeError::Client),
+        Store::Embedded(embedded) => {
+            let library = data_files::path(&embedded.library, Asset::Engine, &Assets::locate())?;
+            let data_path = config.engine_dir();
+            let socket = config.engine_socket();
+            let options = Options { library, data_path, socket, memory_bytes: embedded.memory_bytes };
+            Ok(Database::embedded(engine::Start { executable: std::env::current_exe()?, options }))
+        }
+    }
+}

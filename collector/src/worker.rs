@@ -1,0 +1,279 @@
+//! One worker: takes what its listener receives through the pipeline into its log, and answers once the log has synced it.
+//!
+//! Everything here belongs to one thread. A request's events are judged in one go, without waiting; then the request waits for one commit.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use hyper::HeaderMap;
+
+use crate::beacon::answer::{self, Verdict};
+use crate::beacon::batch::{self, Coding};
+use crate::beacon::{Context, Decoded, Route, json, query};
+use crate::clock::{Clock, Day, UnixMillis, Zone};
+use crate::consent::signals::HeaderSignals;
+use crate::distinct::{Distinct, Seen};
+use crate::enrich::user_agent::AgentCache;
+use crate::event::Event;
+use crate::metrics::{EventCounts, Noted};
+use crate::outcome::{Accepted, Outcome, Refusal, Refused, Rejection};
+use crate::pipeline;
+use crate::privacy::raw::{Peer, Visitor};
+use crate::privacy::{Door, Guards};
+use crate::row::{EVENTS, OTHER, UNKNOWN_SITE};
+use crate::server::{Answer, Arrival, Encoding, Intake, Protocol};
+use crate::site::Sites;
+use crate::spool::{Log, Receipt, Unavailable};
+use crate::tally::Tally;
+use crate::telemetry::log_key_changes;
+
+/// What all workers share: read on every request, written by others once a day or less.
+pub struct Shared {
+    /// The sites; replaced when the configuration is read again.
+    pub sites: ArcSwap<Sites>,
+    /// What stands between a visitor and a row.
+    pub guards: Guards,
+    /// Which values may stand in their own name.
+    pub distinct: Distinct,
+    /// The time.
+    pub clock: Clock,
+    /// Whose days count for events that belong to no site.
+    pub utc: Zone,
+}
+
+impl Shared {
+    /// Makes and buries keys if the time has come; costs one comparison if it has not.
+    pub fn turn_keys(&self, now: UnixMillis) {
+        if now >= self.guards.keys.turn_at() {
+            log_key_changes(self.guards.keys.turn(now));
+        }
+    }
+
+    /// Forgets the distinct values of days that take no events any more, anywhere on Earth.
+    pub fn forget_closed_days(&self, close_after_days: u16) {
+        let today = self.utc.day_of(self.clock.now());
+        self.distinct.forget_before(Day(today.0.saturating_sub(close_after_days + 2)));
+    }
+
+    /// Takes over the sites of a configuration that was read again. Their keys come first: a site without one would be refused.
+    pub fn follow(&self, sites: Arc<Sites>) {
+        log_key_changes(self.guards.keys.follow(&sites, self.clock.now()));
+        self.sites.store(sites);
+    }
+}
+
+/// One worker's end of the pipeline.
+pub struct Worker {
+    shared: Arc<Shared>,
+    log: Rc<Log>,
+    counts: Arc<EventCounts>,
+    memory: RefCell<Memory>,
+}
+
+/// What a worker remembers between requests; nothing in it is a visitor's.
+#[derive(Default)]
+struct Memory {
+    agents: AgentCache,
+    seen: Seen,
+}
+
+/// A request whose events have all been judged.
+struct Judged {
+    tally: Tally,
+    answer: Answer,
+    /// Resolves when what is kept is synced; `None` when the sender need not wait for anything.
+    receipt: Option<Receipt>,
+}
+
+/// What a request's events have in common.
+struct Request<'a> {
+    protocol: Protocol,
+    signals: HeaderSignals,
+    visitor: Visitor<'a>,
+    received: UnixMillis,
+    key: Option<&'a [u8]>,
+}
+
+impl Worker {
+    /// A worker that writes to `log` and counts in `counts`.
+    pub fn new(shared: Arc<Shared>, log: Rc<Log>, counts: Arc<EventCounts>) -> Self {
+        Self { shared, log, counts, memory: RefCell::default() }
+    }
+
+    fn judge(&self, sites: &Sites, arrival: Arrival<'_>) -> Result<Judged, Refused> {
+        let Arrival { protocol, body, encoding, query, signals, visitor, received, bearer, idempotency_key, room } = arrival;
+        let request = Request { protocol, signals, visitor, received, key: idempotency_key };
+        let route = match protocol {
+            Protocol::Beacon | Protocol::Pixel => Route::Page,
+            Protocol::Batch => Route::Api,
+        };
+        let context = Context { sites, bearer: bearer.as_ref(), route, page: None };
+        let judged = match protocol {
+            Protocol::Beacon => self.judge_each(sites, request, route, json::events(&body, &context)?),
+            Protocol::Pixel => self.judge_each(sites, request, route, std::iter::once(query::event(query, &context))),
+            Protocol::Batch => {
+                let coding = match encoding {
+                    Encoding::Identity => Coding::Identity,
+                    Encoding::Gzip => Coding::Gzip,
+                };
+                let unpacked = batch::unpack(&body, coding)?;
+                self.judge_each(sites, request, route, batch::events(&unpacked, &context)?)
+            }
+        };
+        drop(room);
+        judged.map_err(|Unavailable| Refused::Unavailable)
+    }
+
+    fn judge_each<'a>(
+        &self,
+        sites: &Sites,
+        request: Request<'_>,
+        route: Route,
+        events: impl Iterator<Item = Result<Decoded<'a>, Refusal>>,
+    ) -> Result<Judged, Unavailable> {
+        let mut rows = self.log.rows()?;
+        let memory = &mut *self.memory.borrow_mut();
+        let mut door = Door::open(&self.shared.guards, sites, &mut memory.agents, request.visitor, request.received);
+        let mut tally = Tally::default();
+        let mut draft = Draft::new(request.protocol);
+        let mut key = 0;
+        for decoded in events {
+            let site = decoded.as_ref().ok().map(|decoded| decoded.beacon.site);
+            self.counts.note(Noted::UnknownFields, decoded.as_ref().map_or(0, |decoded| u64::from(decoded.unknown_fields)));
+            let collected =
+                decoded.map_err(Rejection::from).and_then(|decoded| pipeline::collect(decoded, request.signals, &mut door, route));
+            let verdict = match collected {
+                Ok(mut collected) => {
+                    self.cap(&mut memory.seen, &mut collected.event);
+                    let event = &collected.event;
+                    if collected.masked {
+                        tally.mask(event.site);
+                    }
+                    if key == 0 {
+                        key = request.key.map_or(0, |key| self.log.hash(&event.site.id, key));
+                    }
+                    let id = event.id.as_ref().map_or(0, |id| self.log.hash(&event.site.id, id.0.as_bytes()));
+                    let zone = sites.zone(event.site.zone);
+                    let pushed = rows.push(&EVENTS, (zone, event.day), id, |out, stamp| event.encode(out, zone, stamp));
+                    pushed.map_err(|_| Unavailable)?;
+                    Verdict::Accepted(event.visitor.map_or(Accepted::Anonymous, |_| Accepted::Pseudonymous))
+                }
+                Err(rejection) => Verdict::Rejected(rejection),
+            };
+            tally.add(site, verdict.outcome());
+            draft.add(verdict, site.is_some_and(|site| site.debug));
+        }
+        drop(door);
+        let receipt = rows.finish(key);
+        self.count_unstored(sites, &tally, request.received);
+        let receipt = tally.took_any().then_some(receipt);
+        Ok(Judged { answer: draft.finish(&tally), tally, receipt })
+    }
+
+    /// Writes `(other)` where a dimension has no room for one more value.
+    fn cap(&self, seen: &mut Seen, event: &mut Event<'_>) {
+        let place = (&*event.site.id, event.day);
+        let mut capped = 0;
+        for (dimension, value) in event.capped_dimensions_mut() {
+            if !value.is_empty() && !self.shared.distinct.admits(seen, place, dimension, value) {
+                *value = Cow::Borrowed(OTHER);
+                capped += 1;
+            }
+        }
+        self.counts.note(Noted::Capped, capped);
+    }
+
+    /// Hands the counts of what is not stored to the log; they go with the commit at hand.
+    fn count_unstored(&self, sites: &Sites, tally: &Tally, received: UnixMillis) {
+        for entry in tally.entries().iter().filter(|entry| !matches!(entry.outcome, Outcome::Accepted(_))) {
+            let (site, zone) = entry.site(sites).map_or((UNKNOWN_SITE, &self.shared.utc), |site| (&*site.id, sites.zone(site.zone)));
+            self.log.count((site, zone), zone.day_of(received), entry.outcome, entry.count);
+        }
+    }
+
+    /// Counts a request none of whose events could be read: as one event.
+    fn count_unread(&self, sites: &Sites, reason: Refused) {
+        let mut tally = Tally::default();
+        tally.add(None, Outcome::Refused(reason));
+        let now = self.shared.clock.now();
+        if reason != Refused::Unavailable {
+            self.count_unstored(sites, &tally, now);
+        }
+        self.counts.count(&tally, sites, now);
+    }
+}
+
+impl Intake for Worker {
+    fn visitor<'a>(&self, peer: &Peer, headers: &'a HeaderMap) -> Visitor<'a> {
+        let visitor = self.shared.guards.trust.visitor(peer, headers);
+        self.counts.note_forwarding(visitor.forwarding());
+        visitor
+    }
+
+    async fn take(&self, arrival: Arrival<'_>) -> Answer {
+        let received = arrival.received;
+        self.shared.turn_keys(received);
+        let sites = self.shared.sites.load_full();
+        let mut judged = match self.judge(&sites, arrival) {
+            Ok(judged) => judged,
+            Err(reason) => {
+                self.count_unread(&sites, reason);
+                return if reason == Refused::Unavailable { Answer::Unavailable } else { Answer::Refused(reason) };
+            }
+        };
+        if let Some(receipt) = judged.receipt
+            && receipt.await.is_err()
+        {
+            judged.tally.undo_accepted();
+            judged.answer = Answer::Unavailable;
+        }
+        self.counts.count(&judged.tally, &sites, received);
+        judged.answer
+    }
+
+    fn refuse(&self, reason: Refused) {
+        self.count_unread(&self.shared.sites.load(), reason);
+    }
+}
+
+/// The answer, while events are judged.
+enum Draft {
+    /// A beacon or a pixel: one of its events speaks for all.
+    Beacon { debugged: Option<Outcome>, refused: Option<Refused> },
+    /// A batch: every event is answered for.
+    Batch(answer::Answer),
+}
+
+impl Draft {
+    fn new(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Beacon | Protocol::Pixel => Self::Beacon { debugged: None, refused: None },
+            Protocol::Batch => Self::Batch(answer::Answer::default()),
+        }
+    }
+
+    fn add(&mut self, verdict: Verdict, debug: bool) {
+        match self {
+            Self::Batch(answer) => answer.add(verdict),
+            Self::Beacon { debugged, refused } => {
+                if debug {
+                    debugged.get_or_insert(verdict.outcome());
+                }
+                if let Verdict::Rejected(Rejection::Refused(refusal)) = verdict {
+                    refused.get_or_insert(refusal.reason);
+                }
+            }
+        }
+    }
+
+    fn finish(self, tally: &Tally) -> Answer {
+        match self {
+            Self::Batch(answer) => Answer::Judged(answer.to_json().into()),
+            Self::Beacon { refused: Some(reason), .. } if !tally.took_any() => Answer::Refused(reason),
+            Self::Beacon { debugged, .. } => Answer::Taken(debugged),
+        }
+    }
+}
