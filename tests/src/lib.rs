@@ -1,3 +1,25 @@
-//! What the whole-system tests share.
+//! What the whole-system tests share: the real binary on ports of its own, with a data folder of its own, the real engine, and a client that reads every
+//! byte it is sent.
 
+#![allow(clippy::disallowed_methods, reason = "tests and benchmarks wait, measure and spawn as they need")]
+
+pub mod bench;
+pub mod collector;
 pub mod engine;
+pub mod http;
+
+use std::path::PathBuf;
+
+/// The folder in which cargo puts this build's binaries.
+///
+/// # Panics
+///
+/// When the test does not run from cargo's target folder.
+pub fn binaries() -> PathBuf {
+    let test = std::env::current_exe().expect("a running program knows its file");
+    let mut folder = test.parent().expect("a file lies in a folder");
+    if folder.ends_with("deps") {
+        folder = folder.parent().expect("cargo's deps folder lies in the profile's");
+    }
+    folder.to_owned()
+}

@@ -1,0 +1,301 @@
+//! The collector as an operator runs it: the binary, a configuration file, signals, and what it prints.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::binaries;
+use crate::http::{self, Answer};
+
+/// An agent of a real browser, for requests that are to be counted.
+pub const BROWSER: &str =
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
+
+/// How long any wait lasts before the test fails.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// What a collector is started with.
+#[derive(Debug)]
+pub struct Setup {
+    folder: TempDir,
+    program: PathBuf,
+    environment: Vec<(String, String)>,
+}
+
+impl Setup {
+    /// A data folder of its own, and this configuration; the paths and listeners are added to it.
+    ///
+    /// # Panics
+    ///
+    /// When the folder cannot be written to.
+    pub fn new(name: &str, config: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix(&format!("hc-{name}-")).tempdir().expect("the temporary folder can be written to");
+        let setup = Self { folder, program: binaries().join("headcount"), environment: Vec::new() };
+        setup.configure(config);
+        setup
+    }
+
+    /// Writes another configuration, for the next start or reload.
+    ///
+    /// # Panics
+    ///
+    /// When the folder cannot be written to.
+    pub fn configure(&self, config: &str) {
+        let folder = self.path().display();
+        let text = format!("data_dir = \"{folder}/data\"\nkey_dir = \"{folder}/keys\"\n{config}");
+        std::fs::write(self.config_path(), text).expect("the test's own folder can be written to");
+    }
+
+    /// The configuration file.
+    pub fn config_path(&self) -> PathBuf {
+        self.path().join("headcount.toml")
+    }
+
+    /// Runs another build of the binary.
+    #[must_use]
+    pub fn with_program(mut self, program: PathBuf) -> Self {
+        self.program = program;
+        self
+    }
+
+    /// Sets a variable of the process.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The folder of everything.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The folder of the collector's state.
+    pub fn data(&self) -> PathBuf {
+        self.path().join("data")
+    }
+
+    /// A command of the binary with this setup, such as `spool ls`.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--config").arg(self.config_path()).args(arguments);
+        command.args(["--public-listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0"]);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Runs a command to its end; returns its output, both streams.
+    ///
+    /// # Panics
+    ///
+    /// When the binary cannot be run.
+    pub fn run(&self, arguments: &[&str]) -> (ExitStatus, String) {
+        let output = self.command(arguments).output().expect("the binary was built before the tests");
+        (output.status, format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// Starts the collector and waits until it says where it listens.
+    ///
+    /// # Panics
+    ///
+    /// When it ends instead, with what it said.
+    pub fn start(&self) -> Collector {
+        let mut child = self
+            .command(&["serve"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary was built before the tests");
+        let said = listen(&mut child);
+        let mut collector = Collector { child, said, seen: Vec::new(), public: None, private: None, token: None };
+        collector.wait_for_addresses();
+        collector
+    }
+}
+
+/// Reads both streams of a child for as long as it lives, so that it never waits for its reader.
+fn listen(child: &mut Child) -> mpsc::Receiver<String> {
+    let (sender, said) = mpsc::channel();
+    let out = child.stdout.take().expect("it was piped");
+    let err = child.stderr.take().expect("it was piped");
+    let other = sender.clone();
+    std::thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    std::thread::spawn(move || BufReader::new(err).lines().map_while(Result::ok).try_for_each(|line| other.send(line)));
+    said
+}
+
+/// A running collector. Killed when dropped.
+#[derive(Debug)]
+pub struct Collector {
+    child: Child,
+    said: mpsc::Receiver<String>,
+    seen: Vec<String>,
+    public: Option<SocketAddr>,
+    private: Option<SocketAddr>,
+    token: Option<String>,
+}
+
+impl Collector {
+    fn wait_for_addresses(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.public.is_none() || self.private.is_none() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = self.said.recv_timeout(left) else {
+                panic!("the collector does not listen; it said:\n{}", self.seen.join("\n"));
+            };
+            self.note_address(&line);
+            self.seen.push(line);
+        }
+    }
+
+    /// The two lines that a start prints: `visitors  http://...` and `operator  http://.../?token=...`.
+    fn note_address(&mut self, line: &str) {
+        let mut words = line.split_whitespace();
+        let (Some(listener), Some(url)) = (words.next(), words.next()) else { return };
+        let address = url.strip_prefix("http://").and_then(|rest| rest.split('/').next()?.parse().ok());
+        match listener {
+            "visitors" => self.public = address,
+            "operator" => {
+                self.private = address;
+                self.token = url.split_once("token=").map(|(_, token)| token.to_owned());
+            }
+            _ => {}
+        }
+    }
+
+    /// Where visitors are listened to.
+    ///
+    /// # Panics
+    ///
+    /// Never: a collector that was returned has said it.
+    pub fn public(&self) -> SocketAddr {
+        self.public.expect("a started collector has said where it listens")
+    }
+
+    /// Where the operator is listened to.
+    ///
+    /// # Panics
+    ///
+    /// Never: a collector that was returned has said it.
+    pub fn private(&self) -> SocketAddr {
+        self.private.expect("a started collector has said where it listens")
+    }
+
+    /// The token of the printed link.
+    ///
+    /// # Panics
+    ///
+    /// When the start printed none.
+    pub fn token(&self) -> &str {
+        self.token.as_deref().expect("the start prints the link with its token")
+    }
+
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends one event to `/e` as a browser does.
+    ///
+    /// # Panics
+    ///
+    /// When there is no answer.
+    pub fn beacon(&self, json: &str) -> Answer {
+        http::send(self.public(), "POST", "/e", &["Content-Type: text/plain", BROWSER], json.as_bytes()).expect("the collector answers")
+    }
+
+    /// Reads a page of the private listener with the operator's token.
+    ///
+    /// # Panics
+    ///
+    /// When there is no answer.
+    pub fn operator(&self, target: &str) -> Answer {
+        let authorization = format!("Authorization: Bearer {}", self.token());
+        http::send(self.private(), "GET", target, &[&authorization], b"").expect("the collector answers")
+    }
+
+    /// The value of a metric by its whole name, labels included; `None` when it is not there.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let metrics = self.operator("/metrics").text();
+        metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+    }
+
+    /// The sum of a metric over all its labels.
+    pub fn metric_sum(&self, name: &str) -> f64 {
+        let metrics = self.operator("/metrics").text();
+        let labelled = format!("{name}{{");
+        metrics.lines().filter(|line| line.starts_with(&labelled)).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// Asks `ready` again and again until it gives something.
+    ///
+    /// # Panics
+    ///
+    /// When it gives nothing within a minute; `what` says what was waited for.
+    pub fn wait_until<T>(&self, what: &str, mut ready: impl FnMut(&Self) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = ready(self) {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "waited in vain for {what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends it as SIGTERM does; returns how it ended.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end within a minute.
+    pub fn stop(mut self) -> ExitStatus {
+        self.signal("TERM");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the collector does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Ends it as a power cut ends a process.
+    ///
+    /// # Panics
+    ///
+    /// When the system refuses.
+    pub fn kill(mut self) {
+        self.child.kill().expect("a child can be killed");
+        self.child.wait().expect("a child can be waited for");
+    }
+
+    /// Sends a signal by its name, such as `HUP`.
+    ///
+    /// # Panics
+    ///
+    /// When there is no `kill`.
+    pub fn signal(&self, name: &str) {
+        Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status().expect("`kill` is there");
+    }
+
+    /// Everything it has said so far, a line each.
+    pub fn log(&mut self) -> &[String] {
+        self.seen.extend(self.said.try_iter());
+        &self.seen
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
