@@ -1,5 +1,6 @@
 //! One connection: hyper on a socket that tells its [`Watch`] what passes through it.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -20,19 +21,15 @@ use crate::limits::HEAD_BYTES;
 /// Drives the connection until the client closes it, an answer is its last, or its watch says that it is late.
 pub(super) async fn drive<F>(stream: TcpStream, watched: Watched, handle: impl Fn(Request<Incoming>) -> F)
 where
-    F: Future<Output = Response<Full<Bytes>>>,
+    F: Future<Output = Result<Response<Full<Bytes>>, Infallible>>,
 {
     let socket = Socket { stream, watch: Rc::clone(&watched), write_closed: false, read_closed: false };
-    let service = service_fn(|request| {
-        let answer = handle(request);
-        async { Ok::<_, std::convert::Infallible>(answer.await) }
-    });
     let mut connection = std::pin::pin!(
         http1::Builder::new()
             // The client may close its half as soon as it has asked; it also spares a read for each answer that is waited for.
             .half_close(true)
             .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(socket), service)
+            .serve_connection(TokioIo::new(socket), service_fn(handle))
     );
     std::future::poll_fn(|context| {
         watched.remember(context);

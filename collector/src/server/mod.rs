@@ -26,6 +26,7 @@ mod watch;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -202,13 +203,13 @@ async fn serve_connection<I: Intake>(shared: Rc<Shared<I>>, stream: TcpStream, w
     let handle = |request: hyper::Request<Incoming>| {
         let (shared, peer, watch) = (Rc::clone(&shared), Rc::clone(&peer), Rc::clone(&watch));
         async move {
-            let answered = unwinding(route::handle(&shared, &peer, &watch, request)).await;
-            answered.unwrap_or_else(|Panicked| {
+            let handler = std::pin::pin!(route::handle(&shared, &peer, &watch, request));
+            Ok(unwinding(handler).await.unwrap_or_else(|Panicked| {
                 shared.counts.ended(Ended::Panicked);
                 shared.counts.answered(Fault::Broken.status());
                 watch.enter(Stage::Answer);
                 response::fault(Fault::Broken)
-            })
+            }))
         }
     };
     connection::drive(stream, watched, handle).await;
@@ -217,8 +218,7 @@ async fn serve_connection<I: Intake>(shared: Rc<Shared<I>>, stream: TcpStream, w
 struct Panicked;
 
 /// A panic in a handler ends its request and its connection, nothing else: a handler shares with others only what it leaves whole at each step.
-async fn unwinding(handler: impl Future<Output = Answered>) -> Result<Answered, Panicked> {
-    let mut handler = std::pin::pin!(handler);
+async fn unwinding(mut handler: Pin<&mut impl Future<Output = Answered>>) -> Result<Answered, Panicked> {
     std::future::poll_fn(|context| match std::panic::catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context))) {
         Ok(poll) => poll.map(Ok),
         Err(_panic) => Poll::Ready(Err(Panicked)),
