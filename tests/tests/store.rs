@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 
 use clickhouse::{Client, Row};
+use headcount::clock::Day;
 use headcount::row;
 use headcount::store::migrate::{MigrateError, Migrated, migrate};
+use headcount::store::totals::{self, SiteTotals};
 use headcount_tests::engine::TestEngine;
 use serde::Deserialize;
 
@@ -133,4 +135,20 @@ async fn every_table_remembers_tokens_and_syncs_its_parts() {
             assert!(sql.contains(setting), "{table}: {setting}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_totals_of_a_day_are_those_of_its_zone_and_count_a_visitor_once() {
+    let (_engine, client) = migrated("totals").await;
+    let insert = "INSERT INTO events (zone, day, site, kind, name, visitor, value, currency) VALUES
+        ('UTC', '2026-01-02', 'one', 'pageview', '', 7, 0, ''), ('UTC', '2026-01-02', 'one', 'pageview', '', 7, 0, ''),
+        ('UTC', '2026-01-02', 'one', 'event', 'purchase', 7, 12, 'EUR'), ('UTC', '2026-01-02', 'one', 'screen', '', 8, 0, ''),
+        ('UTC', '2026-01-02', 'one', 'pageview', '', 0, 0, ''), ('UTC', '2026-01-02', 'one', 'engagement', '', 7, 0, ''),
+        ('UTC', '2026-01-02', 'two', 'event', 'signup', 0, 0, ''),
+        ('UTC', '2026-01-01', 'one', 'pageview', '', 9, 0, ''), ('Europe/Berlin', '2026-01-02', 'three', 'pageview', '', 9, 0, '')";
+    execute(&client, insert).await;
+    let mut found = totals::of_day(&client, "UTC", Day(20_455)).await.unwrap();
+    found.sort_by(|one, other| one.site.cmp(&other.site));
+    let totals = |site: &str, pageviews, visitors, events| SiteTotals { site: site.to_owned(), pageviews, visitors, events };
+    assert_eq!(found, [totals("one", 4, 2, 1), totals("two", 0, 0, 1)]);
 }

@@ -19,9 +19,9 @@ pub struct SiteTotals {
 }
 
 const TOTALS: &str = "
-    SELECT site, sum(pageviews) AS pageviews, uniqCombined64IfMerge(14)(visitors) AS visitors, sum(events) AS events
+    SELECT site, sum(pageviews) AS pageviews, uniqCombined64Merge(14)(visitors) AS visitors, sum(events) AS events
     FROM rollup_open
-    WHERE zone = {zone:String} AND day = {day:UInt16} AND dimension = 'all'
+    WHERE zone = {zone:String} AND day = toDate({day:UInt16}) AND dimension = 'all'
     GROUP BY site";
 
 /// The totals of every site that lives in `zone` and had events on `day`.
