@@ -340,4 +340,6 @@ fn put_length(out: &mut Vec<u8>, length: usize) {
 }
 
 #[cfg(test)]
+pub(crate) mod decoded;
+#[cfg(test)]
 mod tests;

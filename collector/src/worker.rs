@@ -12,14 +12,14 @@ use hyper::HeaderMap;
 
 use crate::beacon::answer::{self, Verdict};
 use crate::beacon::batch::{self, Coding};
-use crate::beacon::{Context, Decoded, Route, json, query};
+use crate::beacon::{Context, Decoded, Route, Unread, json, query};
 use crate::clock::{Clock, Day, UnixMillis, Zone};
 use crate::consent::signals::HeaderSignals;
 use crate::distinct::{Distinct, Seen};
 use crate::enrich::user_agent::AgentCache;
 use crate::event::Event;
 use crate::metrics::{EventCounts, Noted};
-use crate::outcome::{Accepted, Outcome, Refusal, Refused, Rejection};
+use crate::outcome::{Accepted, Outcome, Refused, Rejection};
 use crate::pipeline;
 use crate::privacy::raw::{Peer, Visitor};
 use crate::privacy::{Door, Guards};
@@ -104,13 +104,13 @@ impl Worker {
     }
 
     fn judge(&self, sites: &Sites, arrival: Arrival<'_>) -> Result<Judged, Refused> {
-        let Arrival { protocol, body, encoding, query, signals, visitor, received, bearer, idempotency_key, room } = arrival;
+        let Arrival { protocol, body, encoding, query, page, signals, visitor, received, bearer, idempotency_key, mut room } = arrival;
         let request = Request { protocol, signals, visitor, received, key: idempotency_key };
         let route = match protocol {
             Protocol::Beacon | Protocol::Pixel => Route::Page,
             Protocol::Batch => Route::Api,
         };
-        let context = Context { sites, bearer: bearer.as_ref(), route, page: None };
+        let context = Context { sites, bearer: bearer.as_ref(), route, page };
         let judged = match protocol {
             Protocol::Beacon => self.judge_each(sites, request, route, json::events(&body, &context)?),
             Protocol::Pixel => self.judge_each(sites, request, route, std::iter::once(query::event(query, &context))),
@@ -119,7 +119,7 @@ impl Worker {
                     Encoding::Identity => Coding::Identity,
                     Encoding::Gzip => Coding::Gzip,
                 };
-                let unpacked = batch::unpack(&body, coding)?;
+                let unpacked = batch::unpack(&body, coding, |bytes| room.grow(bytes))?;
                 self.judge_each(sites, request, route, batch::events(&unpacked, &context)?)
             }
         };
@@ -132,7 +132,7 @@ impl Worker {
         sites: &Sites,
         request: Request<'_>,
         route: Route,
-        events: impl Iterator<Item = Result<Decoded<'a>, Refusal>>,
+        events: impl Iterator<Item = Result<Decoded<'a>, Unread<'a>>>,
     ) -> Result<Judged, Unavailable> {
         let mut rows = self.log.rows()?;
         let memory = &mut *self.memory.borrow_mut();
@@ -141,10 +141,11 @@ impl Worker {
         let mut draft = Draft::new(request.protocol);
         let mut key = 0;
         for decoded in events {
-            let site = decoded.as_ref().ok().map(|decoded| decoded.beacon.site);
+            let site = decoded.as_ref().map_or_else(|unread| unread.site, |decoded| Some(decoded.beacon.site));
             self.counts.note(Noted::UnknownFields, decoded.as_ref().map_or(0, |decoded| u64::from(decoded.unknown_fields)));
-            let collected =
-                decoded.map_err(Rejection::from).and_then(|decoded| pipeline::collect(decoded, request.signals, &mut door, route));
+            let collected = decoded
+                .map_err(|unread| Rejection::Refused(unread.refusal))
+                .and_then(|decoded| pipeline::collect(decoded, request.signals, &mut door, route));
             let verdict = match collected {
                 Ok(mut collected) => {
                     self.cap(&mut memory.seen, &mut collected.event);
@@ -277,3 +278,6 @@ impl Draft {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,12 +5,13 @@ use std::io::Read;
 use std::vec;
 
 use flate2::bufread::MultiGzDecoder;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::json;
-use super::{Context, Decoded};
+use super::{Context, Decoded, Unread};
 use crate::limits;
-use crate::outcome::{Refusal, Refused};
+use crate::outcome::Refused;
 
 /// How a body is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,16 +37,16 @@ impl Coding {
 }
 
 /// The body as it was before it was packed: at most [`limits::BATCH_DECODED_BYTES`]. Memory grows with what comes out, never with what a header promises.
-/// Truncated or damaged input, and bytes behind its end, make it unreadable.
-pub fn unpack(body: &[u8], coding: Coding) -> Result<Cow<'_, [u8]>, Refused> {
+/// Truncated or damaged input, and bytes behind its end, make it unreadable. `grow` is asked for room before any is taken, and may say no.
+pub fn unpack(body: &[u8], coding: Coding, grow: impl FnMut(usize) -> bool) -> Result<Cow<'_, [u8]>, Refused> {
     match coding {
         Coding::Identity if body.len() > limits::BATCH_DECODED_BYTES => Err(Refused::TooLarge),
         Coding::Identity => Ok(Cow::Borrowed(body)),
-        Coding::Gzip => inflate(body).map(Cow::Owned),
+        Coding::Gzip => inflate(body, grow).map(Cow::Owned),
     }
 }
 
-fn inflate(body: &[u8]) -> Result<Vec<u8>, Refused> {
+fn inflate(body: &[u8], mut grow: impl FnMut(usize) -> bool) -> Result<Vec<u8>, Refused> {
     const FIRST: usize = 64 * 1024;
     const MOST: usize = limits::BATCH_DECODED_BYTES;
     let mut decoder = MultiGzDecoder::new(body);
@@ -58,6 +59,9 @@ fn inflate(body: &[u8]) -> Result<Vec<u8>, Refused> {
             }
             // One byte over the bound is room enough to see that there is more.
             let grown = (filled * 2).clamp(FIRST, MOST + 1);
+            if !grow(grown - filled) {
+                return Err(Refused::Unavailable);
+            }
             unpacked.reserve_exact(grown - filled);
             unpacked.resize(grown, 0);
         }
@@ -74,7 +78,7 @@ fn inflate(body: &[u8]) -> Result<Vec<u8>, Refused> {
     Ok(unpacked)
 }
 
-/// The events of an unpacked body. The body is refused as a whole when it is no array and no lines of objects, holds no event, or more than
+/// The events of an unpacked body: an array of objects, an object a line, or one object. The body is refused as a whole when it is no array and no lines of objects, holds no event, or more than
 /// [`limits::BATCH_EVENTS`]; anything else is a matter of the single event.
 pub fn events<'a>(body: &'a [u8], context: &Context<'a>) -> Result<Events<'a>, Refused> {
     let items = match body.trim_ascii_start().first() {
@@ -82,11 +86,22 @@ pub fn events<'a>(body: &'a [u8], context: &Context<'a>) -> Result<Events<'a>, R
             let text = std::str::from_utf8(body).map_err(|_| Refused::Unreadable)?;
             Items::Listed(json::items(text, limits::BATCH_EVENTS)?.into_iter())
         }
+        Some(b'{') if let Some(only) = single(body) => Items::Listed(vec![only].into_iter()),
         Some(b'{') if lines(body).nth(limits::BATCH_EVENTS).is_some() => return Err(Refused::TooLarge),
         Some(b'{') => Items::Lines(body),
         _ => return Err(Refused::Unreadable),
     };
     Ok(Events { items, context: *context })
+}
+
+/// The one object that the whole body is, written over several lines. A first line that is whole by itself says that it is NDJSON; where neither the line
+/// nor the body is whole, it is NDJSON too, so that one damaged line costs no other.
+fn single(body: &[u8]) -> Option<&RawValue> {
+    let first = lines(body).next()?;
+    if serde_json::from_slice::<IgnoredAny>(first).is_ok() {
+        return None;
+    }
+    serde_json::from_slice(body).ok()
 }
 
 /// Events, decoded one by one as they are asked for, in the order sent.
@@ -102,7 +117,7 @@ enum Items<'a> {
 }
 
 impl<'a> Iterator for Events<'a> {
-    type Item = Result<Decoded<'a>, Refusal>;
+    type Item = Result<Decoded<'a>, Unread<'a>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let text = match &mut self.items {
@@ -113,7 +128,7 @@ impl<'a> Iterator for Events<'a> {
                 std::str::from_utf8(line).map_err(|_| Refused::Unreadable)
             }
         };
-        Some(text.map_err(Refusal::from).and_then(|text| json::event(text, &self.context)))
+        Some(text.map_err(Unread::from).and_then(|text| json::event(text, &self.context)))
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::address::{self, Narrowed};
 use super::field::{Fields, Known, Sent};
-use super::{Beacon, Context, Decoded, Identity, Route, rules};
+use super::{Beacon, Context, Decoded, Identity, Route, Unread, rules};
 use crate::consent::signals::{PayloadSignals, Signal};
 use crate::event::{Activity, EventId, Kind, Money, Network, Page, ScreenClass, SinceFirst};
 use crate::limits;
@@ -12,10 +12,19 @@ use crate::outcome::{Refusal, Refused};
 use crate::privacy::raw::{ClientIp, RawId, RawUserAgent};
 use crate::site::Site;
 
-/// Judges every known field and narrows what is kept.
-pub(super) fn decode<'a>(mut fields: Fields<'a>, context: &Context<'a>) -> Result<Decoded<'a>, Refusal> {
-    let fields = &mut fields;
-    let site = site(fields, context)?;
+/// Judges every known field and narrows what is kept. `read` is the first fault that was found while the fields were collected.
+pub(super) fn decode<'a>(mut fields: Fields<'a>, read: Result<(), Refusal>, context: &Context<'a>) -> Result<Decoded<'a>, Unread<'a>> {
+    let site = site(&mut fields, context);
+    if let Err(refusal) = read {
+        // Of two sites neither is told.
+        let told = site.ok().filter(|_| refusal.field != Some(Known::Site.label()));
+        return Err(Unread { site: told, refusal });
+    }
+    let site = site?;
+    of_site(site, &mut fields, context).map_err(|refusal| Unread { site: Some(site), refusal })
+}
+
+fn of_site<'a>(site: &'a Site, fields: &mut Fields<'a>, context: &Context<'a>) -> Result<Decoded<'a>, Refusal> {
     let signals = signals(fields);
     let What { kind, name, address } = what(fields, site, context)?;
     let identity = identity(fields, site, context)?;
@@ -103,7 +112,8 @@ fn what<'a>(fields: &mut Fields<'a>, site: &Site, context: &Context<'a>) -> Resu
     let screen = required_text(fields, Known::Screen, limits::URL_BYTES)?;
     let mut url = required_text(fields, Known::Url, limits::URL_BYTES)?;
     if url.is_none() && screen.is_none() {
-        url = context.page.map(Cow::Borrowed);
+        let bounded = |page| rules::bounded(Cow::Borrowed(page), limits::URL_BYTES);
+        url = context.page.map(bounded).transpose().map_err(|reason| Refusal::of(Known::Url.label(), reason))?;
     }
     let kind = match (kind, &name, &screen, &url) {
         (Some(kind), _, _, _) => kind,

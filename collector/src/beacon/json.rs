@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::decode::decode;
 use super::field::{Fields, Known, Sent};
-use super::{Context, Decoded};
+use super::{Context, Decoded, Unread};
 use crate::limits;
 use crate::outcome::{Refusal, Refused};
 
@@ -40,7 +40,7 @@ enum Items<'a> {
 }
 
 impl<'a> Iterator for Events<'a> {
-    type Item = Result<Decoded<'a>, Refusal>;
+    type Item = Result<Decoded<'a>, Unread<'a>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let text = match &mut self.items {
@@ -64,7 +64,7 @@ pub(super) fn items(text: &str, most: usize) -> Result<Vec<&RawValue>, Refused> 
 }
 
 /// Decodes the one event that `text` must be.
-pub(super) fn event<'a>(text: &'a str, context: &Context<'a>) -> Result<Decoded<'a>, Refusal> {
+pub(super) fn event<'a>(text: &'a str, context: &Context<'a>) -> Result<Decoded<'a>, Unread<'a>> {
     if text.len() > limits::EVENT_BYTES {
         return Err(Refused::TooLarge.into());
     }
@@ -76,9 +76,8 @@ pub(super) fn event<'a>(text: &'a str, context: &Context<'a>) -> Result<Decoded<
     let mut reader = serde_json::Deserializer::from_str(text);
     let read = Object { fields: &mut fields, verdict: &mut verdict }.deserialize(&mut reader).and_then(|()| reader.end());
     // What cannot be read as a whole has no fields to find fault with.
-    read.map_err(|_| Refusal::from(Refused::Unreadable))?;
-    verdict?;
-    decode(fields, context)
+    read.map_err(|_| Refused::Unreadable)?;
+    decode(fields, verdict, context)
 }
 
 /// An array of at most `most` items; `None` when there are more, which are read on but not kept.
@@ -114,7 +113,8 @@ impl<'de> Visitor<'de> for Array {
     }
 }
 
-/// The object of one event. The first fault is noted in `verdict` and the rest is read over, so that broken JSON is told from a bad field.
+/// The object of one event. The first fault is noted in `verdict` and the rest is read all the same: the JSON may be broken behind it, and the site may
+/// stand there.
 struct Object<'f, 'a> {
     fields: &'f mut Fields<'a>,
     verdict: &'f mut Result<(), Refusal>,
@@ -138,16 +138,13 @@ impl<'a> Visitor<'a> for Object<'_, 'a> {
     fn visit_map<A: MapAccess<'a>>(mut self, mut object: A) -> Result<(), A::Error> {
         while let Some(name) = object.next_key_seed(KnownName)? {
             let value: &'a RawValue = object.next_value()?;
-            *self.verdict = match name {
+            let judged = match name {
                 Some(Known::Props) => self.props(value),
                 Some(name) => self.fields.put(name, sent(value)),
                 None if nesting(value.get()) >= limits::JSON_DEPTH => Err(Refused::Unreadable.into()),
                 None => self.fields.put_unknown(),
             };
-            if self.verdict.is_err() {
-                while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                break;
-            }
+            *self.verdict = self.verdict.and(judged);
         }
         Ok(())
     }

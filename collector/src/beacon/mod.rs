@@ -21,6 +21,7 @@ mod tests;
 use std::borrow::Cow;
 
 use crate::event::{Activity, Campaign, EventId, Kind, Money, Network, Page, ScreenClass};
+use crate::outcome::Refusal;
 use crate::privacy::raw::{ClientIp, RawId, RawUserAgent};
 use crate::privacy::secret::SecretHash;
 use crate::site::{Site, Sites};
@@ -106,6 +107,21 @@ pub struct Decoded<'a> {
     pub identity: Identity<'a>,
     /// How many of its fields are not known. Nothing else of them is kept.
     pub unknown_fields: u32,
+}
+
+/// An event that was refused before it was whole. A refusal is counted under the site it is for, so that its owner sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Unread<'a> {
+    /// The site, if it could be told.
+    pub site: Option<&'a Site>,
+    /// What is wrong.
+    pub refusal: Refusal,
+}
+
+impl<R: Into<Refusal>> From<R> for Unread<'_> {
+    fn from(refusal: R) -> Self {
+        Self { site: None, refusal: refusal.into() }
+    }
 }
 
 /// The raw parts of one event. Dropped unread when consent says so.

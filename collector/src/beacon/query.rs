@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 
 use super::decode::decode;
 use super::field::{Fields, Known, Sent};
-use super::{Context, Decoded};
+use super::{Context, Decoded, Unread};
 use crate::limits;
 use crate::outcome::{Refusal, Refused};
 
@@ -16,23 +16,28 @@ use crate::outcome::{Refusal, Refused};
 const PROPERTY: &str = "p.";
 
 /// The event of a `GET /e.gif`, from what stands behind the `?`.
-pub fn event<'a>(query: &'a str, context: &Context<'a>) -> Result<Decoded<'a>, Refusal> {
+pub fn event<'a>(query: &'a str, context: &Context<'a>) -> Result<Decoded<'a>, Unread<'a>> {
     if query.len() > limits::TARGET_BYTES {
         return Err(Refused::TooLarge.into());
     }
     let mut fields = Fields::none();
+    let mut verdict = Ok(());
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        let Some(name) = decoded(name) else { return Err(Refused::Unreadable.into()) };
+        let Some(name) = decoded(name) else {
+            verdict = verdict.and(Err(Refused::Unreadable.into()));
+            continue;
+        };
         let value = decoded(value).map_or(Sent::Damaged, Sent::Word);
-        match (Known::find(&name), without_prefix(name)) {
-            (Some(Known::Props), _) => return Err(Refusal::of(Known::Props.label(), Refused::WrongType)),
-            (Some(name), _) => fields.put(name, value)?,
-            (None, Some(key)) => fields.put_prop(key, value)?,
-            (None, None) => fields.put_unknown()?,
-        }
+        let judged = match (Known::find(&name), without_prefix(name)) {
+            (Some(Known::Props), _) => Err(Refusal::of(Known::Props.label(), Refused::WrongType)),
+            (Some(name), _) => fields.put(name, value),
+            (None, Some(key)) => fields.put_prop(key, value),
+            (None, None) => fields.put_unknown(),
+        };
+        verdict = verdict.and(judged);
     }
-    decode(fields, context)
+    decode(fields, verdict, context)
 }
 
 fn without_prefix(name: Cow<'_, str>) -> Option<Cow<'_, str>> {

@@ -81,7 +81,7 @@ fn judged(event: &Value) -> (&'static str, Option<&'static str>, Option<&'static
             .iter()
             .find(|(signal, _)| decoded.signals.signals().has(*signal))
             .map_or(("accepted", None, None), |(_, reason)| ("dropped", None, Some(reason.label()))),
-        Err(refusal) => ("refused", refusal.field, Some(refusal.reason.label())),
+        Err(unread) => ("refused", unread.refusal.field, Some(unread.refusal.reason.label())),
     }
 }
 

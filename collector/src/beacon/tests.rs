@@ -36,7 +36,7 @@ fn context(sites: &Sites, route: Route) -> Context<'_> {
 fn one<T>(body: &[u8], look: impl FnOnce(Decoded<'_>) -> T) -> Result<T, Refusal> {
     let sites = sites();
     let mut events = json::events(body, &context(&sites, Route::Page)).map_err(Refusal::from)?;
-    let result = events.next().unwrap().map(look);
+    let result = events.next().unwrap().map(look).map_err(|unread| unread.refusal);
     assert!(events.next().is_none());
     result
 }
@@ -259,6 +259,7 @@ fn a_backend_with_the_secret_names_its_users_and_no_other_does() {
         let events = batch::events(body, &context).unwrap();
         events
             .map(|event| event.map(|decoded| decoded.identity.client_ip.is_some() && decoded.identity.client_agent.is_some()))
+            .map(|event| event.map_err(|unread| unread.refusal))
             .collect::<Vec<_>>()
     };
     let refused = Err(Refusal::of("client_ip", Refused::SecretRequired));
@@ -273,7 +274,7 @@ fn a_strange_language_is_none_from_a_browser_and_refused_from_a_backend() {
     let body = with(r#""lang":"x-klingon!""#);
     let language = |route| {
         let mut events = json::events(&body, &context(&sites, route)).unwrap();
-        events.next().unwrap().map(|decoded| decoded.beacon.language.into_owned())
+        events.next().unwrap().map(|decoded| decoded.beacon.language.into_owned()).map_err(|unread| unread.refusal)
     };
     assert_eq!(language(Route::Page), Ok(String::new()));
     assert_eq!(language(Route::Api), Err(Refusal::of("lang", Refused::Invalid)));
@@ -363,7 +364,9 @@ fn a_bad_event_of_a_batch_costs_no_other() {
         r#"{"site":"nobody","name":"x"}"#,
         good,
     ];
-    let verdicts = |events: batch::Events<'_>| events.map(|event| event.map(|decoded| decoded.beacon.site.index)).collect::<Vec<_>>();
+    let verdicts = |events: batch::Events<'_>| {
+        events.map(|event| event.map(|decoded| decoded.beacon.site.index).map_err(|unread| unread.refusal)).collect::<Vec<_>>()
+    };
     let expected = [
         Ok(0),
         Err(Refused::WrongType.into()),
@@ -379,6 +382,49 @@ fn a_bad_event_of_a_batch_costs_no_other() {
     let torn = [good.as_bytes(), b"\n{\"site\"\n\xff\xfe\n", good.as_bytes()].concat();
     let unreadable = Err(Refused::Unreadable.into());
     assert_eq!(verdicts(batch::events(&torn, &context).unwrap()), [Ok(0), unreadable, unreadable, Ok(0)]);
+}
+
+#[test]
+fn a_single_object_may_be_written_over_several_lines() {
+    let sites = sites();
+    let count = |body: &str| {
+        let events = batch::events(body.as_bytes(), &context(&sites, Route::Api)).unwrap();
+        events.map(|event| event.is_ok()).collect::<Vec<_>>()
+    };
+    let whole = "{\"site\":\"example.org\",\"name\":\"x\"}";
+    let pretty = "\n{\n  \"site\": \"example.org\",\n  \"name\": \"x\",\r\n  \"props\": {}\n}\n";
+    assert_eq!(count(pretty), [true]);
+    assert_eq!(count(whole), [true]);
+    assert_eq!(count(&format!("{whole}\n{whole}")), [true, true]);
+    assert_eq!(count(&format!("{{\"torn\n{whole}")), [false, true], "a damaged first line costs no other");
+    assert_eq!(count(&pretty.replace("\"x\"", "x")), [false; 5]);
+}
+
+#[test]
+fn the_site_of_a_refused_event_is_told_when_it_can_be() {
+    let sites = sites();
+    let long = "a".repeat(limits::PROP_VALUE_BYTES + 1);
+    for (members, told) in [
+        (r#""site":"other.net","width":-1"#.to_owned(), Some("other.net")),
+        (r#""site":"other.net","url":"https://example.org/""#.to_owned(), Some("other.net")),
+        // Behind the first fault, too.
+        (format!(r#""props":{{"a":"{long}"}},"site":"other.net""#), Some("other.net")),
+        (r#""name":"a","name":"b","site":"other.net""#.to_owned(), Some("other.net")),
+        (r#""site":"nobody","width":-1"#.to_owned(), None),
+        (r#""name":"x""#.to_owned(), None),
+        (r#""site":"other.net","site":"example.org""#.to_owned(), None),
+        (r#""site":"other.net","name":}"#.to_owned(), None),
+    ] {
+        let body = format!("{{{members}}}");
+        let context = context(&sites, Route::Page);
+        let unread = json::events(body.as_bytes(), &context).unwrap().next().unwrap().map(|_| ()).unwrap_err();
+        assert_eq!(unread.site.map(|site| &*site.id), told, "{members}");
+    }
+    for (query, told) in [("width=-1&site=other.net", Some("other.net")), ("p.=&%FF=1&site=other.net", Some("other.net")), ("site=x", None)]
+    {
+        let unread = query::event(query, &context(&sites, Route::Page)).map(|_| ()).unwrap_err();
+        assert_eq!(unread.site.map(|site| &*site.id), told, "{query}");
+    }
 }
 
 #[test]
@@ -404,22 +450,22 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn gzip_is_unpacked_to_its_bound_and_no_damage_is_overlooked() {
     let packed = gzip(EVERYTHING.as_bytes());
-    assert_eq!(batch::unpack(&packed, Coding::Gzip).unwrap(), EVERYTHING.as_bytes());
+    assert_eq!(batch::unpack(&packed, Coding::Gzip, |_| true).unwrap(), EVERYTHING.as_bytes());
     let two = [gzip(b"[1,"), gzip(b"2]")].concat();
-    assert_eq!(&*batch::unpack(&two, Coding::Gzip).unwrap(), b"[1,2]");
+    assert_eq!(&*batch::unpack(&two, Coding::Gzip, |_| true).unwrap(), b"[1,2]");
     for cut in 0..packed.len() {
-        assert_eq!(batch::unpack(&packed[..cut], Coding::Gzip), Err(Refused::Unreadable), "{cut}");
+        assert_eq!(batch::unpack(&packed[..cut], Coding::Gzip, |_| true), Err(Refused::Unreadable), "{cut}");
     }
     for behind in [&b"x"[..], b"\0", b"garbage that is longer than a header"] {
-        assert_eq!(batch::unpack(&[&packed, behind].concat(), Coding::Gzip), Err(Refused::Unreadable));
+        assert_eq!(batch::unpack(&[&packed, behind].concat(), Coding::Gzip, |_| true), Err(Refused::Unreadable));
     }
     let mut damaged = packed.clone();
     damaged[packed.len() - 6] ^= 1; // of the checksum
-    assert_eq!(batch::unpack(&damaged, Coding::Gzip), Err(Refused::Unreadable));
+    assert_eq!(batch::unpack(&damaged, Coding::Gzip, |_| true), Err(Refused::Unreadable));
     let eighth = gzip(&vec![0; limits::BATCH_DECODED_BYTES / 8]);
-    assert_eq!(batch::unpack(&eighth.repeat(8), Coding::Gzip).map(|unpacked| unpacked.len()), Ok(limits::BATCH_DECODED_BYTES));
-    assert_eq!(batch::unpack(&[eighth.repeat(8), gzip(b"x")].concat(), Coding::Gzip), Err(Refused::TooLarge));
-    assert_eq!(batch::unpack(&eighth.repeat(80), Coding::Gzip), Err(Refused::TooLarge));
+    assert_eq!(batch::unpack(&eighth.repeat(8), Coding::Gzip, |_| true).map(|unpacked| unpacked.len()), Ok(limits::BATCH_DECODED_BYTES));
+    assert_eq!(batch::unpack(&[eighth.repeat(8), gzip(b"x")].concat(), Coding::Gzip, |_| true), Err(Refused::TooLarge));
+    assert_eq!(batch::unpack(&eighth.repeat(80), Coding::Gzip, |_| true), Err(Refused::TooLarge));
 }
 
 #[test]
@@ -442,6 +488,7 @@ fn pixel(query: &str) -> Result<String, Refusal> {
     let sites = sites();
     query::event(query, &Context { page: Some("https://example.org/from-referer"), ..context(&sites, Route::Page) })
         .map(|decoded| format!("{:?}", decoded.beacon))
+        .map_err(|unread| unread.refusal)
 }
 
 #[test]
@@ -457,6 +504,16 @@ fn the_pixel_says_the_same_as_json() {
 fn a_pixel_without_a_page_takes_the_browsers_word_for_it() {
     assert!(pixel("site=example.org").unwrap().contains("/from-referer"));
     assert!(!pixel("site=example.org&screen=Home").unwrap().contains("/from-referer"));
+    let sites = sites();
+    for (page, reason) in [
+        ("https://other.net/", Refused::WrongHost),
+        ("https://example.org/a\tb", Refused::Invalid),
+        (&*format!("https://example.org/{}", "a".repeat(limits::URL_BYTES)), Refused::TooLong),
+    ] {
+        let context = Context { page: Some(page), ..context(&sites, Route::Page) };
+        let unread = query::event("site=example.org", &context).map(|_| ()).unwrap_err();
+        assert_eq!(unread.refusal, Refusal::of("url", reason), "{page}");
+    }
 }
 
 #[test]
@@ -494,7 +551,7 @@ fn everywhere(bytes: &[u8]) {
         let context = context(&sites, route);
         let _ = json::events(bytes, &context).map(Iterator::count);
         let _ = batch::events(bytes, &context).map(Iterator::count);
-        let _ = batch::unpack(bytes, Coding::Gzip);
+        let _ = batch::unpack(bytes, Coding::Gzip, |_| true);
         let _ = std::str::from_utf8(bytes).map(|text| query::event(text, &context).is_ok());
     }
 }

@@ -133,6 +133,11 @@ impl Room {
         Self { lease: Rc::clone(lease), taken: 0 }
     }
 
+    #[cfg(test)]
+    pub(crate) fn of(budget: BodyBudget) -> Self {
+        Self::new(&Rc::new(BodyLease::new(budget)))
+    }
+
     /// Takes `bytes` more; `false` when all bodies together would pass the budget: the request is then answered with 503.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {

@@ -66,6 +66,8 @@ pub struct Arrival<'a> {
     pub encoding: Encoding,
     /// The query string, still percent-encoded, without its question mark; only a pixel has one.
     pub query: &'a str,
+    /// `Referer`: the page that holds the pixel, as far as the browser names it; only a pixel has one.
+    pub page: Option<&'a str>,
     /// What the headers say about consent.
     pub signals: HeaderSignals,
     /// Who sent it.
@@ -111,6 +113,11 @@ pub(super) fn check_head(head: &Parts) -> Result<(), Fault> {
 /// The characters of a host and port: enough to tell a host from a path, a user or a list.
 fn is_host(value: &[u8]) -> bool {
     value.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']' | b'_' | b'~' | b'%'))
+}
+
+/// The page that a pixel is on, as its browser names it. What is repeated or no text is none.
+pub(super) fn referring_page(headers: &HeaderMap) -> Option<&str> {
+    single(headers, &header::REFERER).ok().flatten()?.to_str().ok()
 }
 
 /// Judges type and encoding of a body before any of it is read.

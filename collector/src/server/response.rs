@@ -20,7 +20,7 @@ pub enum Answer {
     Taken(Option<Outcome>),
     /// A batch was judged event by event: the JSON that lists the refused ones.
     Judged(Bytes),
-    /// Nothing of it was taken. The outcome is told as in [`Answer::Taken`].
+    /// Nothing of it was taken; the body names the reason.
     Refused(Refused),
     /// It cannot be kept now; the sender may try again.
     Unavailable,

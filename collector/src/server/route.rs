@@ -190,6 +190,7 @@ async fn take<I: Intake>(
         body,
         encoding: batch.encoding,
         query: head.uri.query().filter(|_| protocol == Protocol::Pixel).unwrap_or_default(),
+        page: if protocol == Protocol::Pixel { request::referring_page(headers) } else { None },
         signals: HeaderSignals::read(headers),
         visitor: shared.intake.visitor(peer, headers),
         received: shared.clock.now(),

@@ -16,6 +16,7 @@ use crate::clock::UnixMillis;
 struct Fake {
     bodies: RefCell<Vec<Vec<u8>>>,
     queries: RefCell<Vec<String>>,
+    pages: RefCell<Vec<Option<String>>>,
     refused: RefCell<Vec<Refused>>,
     stuck: Cell<bool>,
 }
@@ -29,6 +30,7 @@ impl Intake for Fake {
         assert!(&arrival.body[..] != b"panic", "the test asked for it");
         self.bodies.borrow_mut().push(arrival.body.to_vec());
         self.queries.borrow_mut().push(arrival.query.to_owned());
+        self.pages.borrow_mut().push(arrival.page.map(str::to_owned));
         if self.stuck.get() {
             std::future::pending::<()>().await;
         }
@@ -294,6 +296,24 @@ async fn nothing_of_a_request_appears_in_its_answer() {
         ] {
             let exchange = server.exchange(request.as_bytes()).await;
             assert!(!exchange.answer.is_empty() && !exchange.answer.contains(canary), "{request}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_page_in_referer_is_read_for_a_pixel_alone() {
+    run(async {
+        let server = Server::start(limits());
+        let referer = "Referer: https://example.org/a?b";
+        for (request, page) in [
+            (format!("GET /e.gif?site=a HTTP/1.1\r\nHost: a\r\n{referer}\r\n\r\n"), Some("https://example.org/a?b")),
+            (format!("GET /e.gif?site=a HTTP/1.1\r\nHost: a\r\n{referer}\r\n{referer}\r\n\r\n"), None),
+            ("GET /e.gif?site=a HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), None),
+            (format!("{POST}{referer}\r\nContent-Length: 2\r\n\r\n{{}}"), None),
+        ] {
+            server.exchange(request.as_bytes()).await;
+            assert_eq!(server.fake.pages.borrow().last().unwrap().as_deref(), page, "{request}");
         }
     })
     .await;
