@@ -21,7 +21,7 @@ use crate::sink::errors::Class;
 use crate::sink::metrics::Metrics as SinkMetrics;
 use crate::site::Sites;
 use crate::spool::Spool;
-use crate::store::totals::{self, SiteTotals};
+use crate::store::query::{self, SiteTotals};
 use crate::worker::Shared;
 
 /// Where everything that is shown comes from.
@@ -100,7 +100,7 @@ impl Sources {
     async fn totals(&self, sites: &Sites, now: UnixMillis) -> Option<HashMap<String, SiteTotals>> {
         let mut found = HashMap::new();
         for zone in sites.zones() {
-            let asked = totals::of_day(&self.client, zone.name(), zone.day_of(now));
+            let asked = query::totals(&self.client, zone.name(), zone.day_of(now));
             let answered = tokio::time::timeout(OVERVIEW_DEADLINE, asked).await.ok()?.ok()?;
             found.extend(answered.into_iter().map(|totals| (totals.site.clone(), totals)));
         }

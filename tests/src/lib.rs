@@ -7,6 +7,8 @@ pub mod bench;
 pub mod collector;
 pub mod engine;
 pub mod http;
+pub mod rollup;
+pub mod segments;
 
 use std::path::PathBuf;
 

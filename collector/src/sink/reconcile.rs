@@ -63,7 +63,11 @@ fn judge(rows: u64, stored: u64, rolled_up: u64) -> Found {
 /// Fills the rollup from the batch's rows with the view's own select. `token` is that of the batch's insert in this life of the engine.
 pub(super) async fn repair(client: &Client, header: &Header, token: &str) -> Result<(), Failure> {
     let rows = "(SELECT * FROM events WHERE zone = {zone:String} AND day = {day:Date} AND node = {node:UInt64} AND batch = {batch:UInt64})";
-    let sql = format!("INSERT INTO rollup_open SELECT * FROM ({}) ORDER BY ALL SETTINGS {}", rollup::select(rows), insert::settings(token));
+    let sql = format!(
+        "INSERT INTO rollup_open SELECT * FROM ({}) ORDER BY site, dimension, value, currency SETTINGS {}",
+        rollup::select(rows),
+        insert::settings(token)
+    );
     within(query::of_batch(client, &sql, header).with_setting("wait_end_of_query", "1").execute()).await.map_err(Failure::from)
 }
 

@@ -5,4 +5,3 @@ pub mod engine;
 pub mod migrate;
 pub mod query;
 pub mod rollup;
-pub mod totals;

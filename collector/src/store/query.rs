@@ -5,35 +5,31 @@ use clickhouse::{Client, Row, RowOwned, RowRead};
 use serde::Deserialize;
 
 use super::rollup::{ALL, BATCH, batch_value};
-use crate::clock::{Day, UnixMillis};
+use crate::clock::Day;
 use crate::sink::Table;
 use crate::sink::client::within;
 use crate::sink::errors::Failure;
 use crate::spool::format::Header;
 
-/// One site's whole day.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Row, Deserialize)]
-pub struct Totals {
-    /// Distinct visitors with a pseudonym.
-    pub visitors: u64,
+/// One site's whole day. Carries no attribute, so no threshold applies to it.
+#[derive(Clone, Debug, PartialEq, Eq, Row, Deserialize)]
+pub struct SiteTotals {
+    /// The site's id.
+    pub site: String,
     /// Page views and screens.
     pub pageviews: u64,
+    /// Distinct visitors with a pseudonym.
+    pub visitors: u64,
     /// Events of the site's own.
     pub events: u64,
-    /// Visits begun, as pages can tell without an id.
-    pub entries: u64,
-    /// Engagement events.
-    pub engagements: u64,
-    /// Visible time in all of them, in milliseconds.
-    pub engaged_ms: u64,
 }
 
-/// The whole-site figures of an open day. `zone` is the site's. All zero when nothing was counted.
-pub async fn totals(client: &Client, zone: &str, day: Day, site: &str) -> Result<Totals, Failure> {
-    let sql = "SELECT uniqCombined64Merge(14)(visitors) AS visitors, sum(pageviews) AS pageviews, sum(events) AS events, sum(entries) AS entries, \
-        sum(engagements) AS engagements, sum(engaged_ms) AS engaged_ms \
-        FROM rollup_open WHERE zone = {zone:String} AND day = {day:Date} AND site = {site:String} AND dimension = {dimension:String}";
-    one(of_day(client, sql, zone, day).param("site", site).param("dimension", ALL)).await
+/// The whole-site figures of an open day, of every site that lives in `zone` and had events.
+pub async fn totals(client: &Client, zone: &str, day: Day) -> Result<Vec<SiteTotals>, Failure> {
+    let sql = "SELECT toString(rollup_open.site) AS site, sum(pageviews) AS pageviews, uniqCombined64Merge(14)(visitors) AS visitors, \
+        sum(events) AS events FROM rollup_open \
+        WHERE zone = {zone:String} AND day = {day:Date} AND dimension = {dimension:String} GROUP BY site";
+    Ok(within(of_day(client, sql, zone, day).param("dimension", ALL).fetch_all()).await?)
 }
 
 /// One value that a dimension has on a site's day.
@@ -52,14 +48,6 @@ pub async fn distinct_values(client: &Client, zone: &str, day: Day, dimensions: 
     let sql = "SELECT DISTINCT toString(site) AS site, toString(dimension) AS dimension, value FROM rollup_open \
         WHERE zone = {zone:String} AND day = {day:Date} AND dimension IN {dimensions:Array(String)}";
     Ok(within(of_day(client, sql, zone, day).param("dimensions", dimensions).fetch_all()).await?)
-}
-
-/// When the newest event of a site's open day happened.
-pub async fn newest_event(client: &Client, zone: &str, day: Day, site: &str) -> Result<Option<UnixMillis>, Failure> {
-    let sql = "SELECT count() AS events, toUnixTimestamp64Milli(max(time)) AS newest FROM events \
-        WHERE zone = {zone:String} AND day = {day:Date} AND site = {site:String}";
-    let (events, newest): (u64, i64) = one(of_day(client, sql, zone, day).param("site", site)).await?;
-    Ok((events > 0).then_some(UnixMillis(newest)))
 }
 
 /// How many rows of a batch its table has.

@@ -1,0 +1,341 @@
+//! From a sealed segment to the tables, each row exactly once: whatever was in doubt, and whoever died in between.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use clickhouse::Client;
+use headcount::outcome::{Dropped, Outcome};
+use headcount::row::{EVENTS, OUTCOMES, OutcomeCount, Stamp};
+use headcount::sink::errors::Class;
+use headcount::sink::metrics::Metrics;
+use headcount::sink::{self, Table, Target};
+use headcount::spool::{Sealed, Spool};
+use headcount::store::database::Incarnation;
+use headcount::store::migrate::migrate;
+use headcount::store::rollup;
+use headcount_tests::engine::{EngineChild, TestEngine, eventually};
+use headcount_tests::rollup::assert_equals_events;
+use headcount_tests::segments::{DAY, Request, encode, pageview, sealed, site, spool, zone};
+use tempfile::TempDir;
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::watch;
+
+const ENGINE: &str = env!("CARGO_BIN_EXE_engine_child");
+
+async fn execute(client: &Client, sql: &str) {
+    client.query_raw(sql).execute().await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
+
+async fn number(client: &Client, sql: &str) -> u64 {
+    client.query_raw(sql).fetch_one().await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+}
+
+/// A database with tables, a spool, and a sink whose knowledge of the engine's lives is the test's to change.
+struct Bench {
+    client: Client,
+    incarnation: watch::Sender<Option<Incarnation>>,
+    metrics: Arc<Metrics>,
+    spool: Arc<Spool>,
+    _folder: TempDir,
+}
+
+impl Bench {
+    async fn new(client: Client) -> Self {
+        migrate(&client).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let spool = spool(folder.path());
+        Self { client, incarnation: watch::Sender::new(Some(Incarnation(1))), metrics: Arc::default(), spool, _folder: folder }
+    }
+
+    /// Another life of the engine, reached by `client`.
+    fn reborn(&mut self, client: Client) {
+        self.client = client;
+        let next = self.incarnation.borrow().map_or(1, |Incarnation(number)| number + 1);
+        self.incarnation.send_replace(Some(Incarnation(next)));
+    }
+
+    /// Runs the sink on segments until all are delivered, parked or held.
+    async fn deliver(&self, recovered: Vec<Sealed>, fresh: Vec<Sealed>) {
+        let (sender, incoming) = unbounded_channel();
+        for segment in fresh {
+            sender.send(segment).unwrap();
+        }
+        drop(sender);
+        sink::run(self.target(), recovered, incoming, Arc::clone(&self.metrics)).await.unwrap();
+    }
+
+    fn target(&self) -> Target {
+        Target { client: self.client.clone(), incarnation: self.incarnation.subscribe(), restart_seen_within: std::time::Duration::ZERO }
+    }
+
+    /// One segment of page views: every tenth visitor is another one, every hundredth page too.
+    async fn pageviews(&self, rows: u64) -> Sealed {
+        let site = site("example.org");
+        let row = |number: u64, out: &mut Vec<u8>, stamp: Stamp| {
+            let mut event = pageview(&site);
+            event.page.path = format!("/page/{}", number / 100).into();
+            encode(&event, number / 10, out, stamp);
+        };
+        // One request, so one frame, so one segment however slow the machine is.
+        let mut segments = sealed(&self.spool, &[Request { layout: &EVENTS, rows, encode: &row }]).await.unwrap();
+        assert_eq!(segments.len(), 1);
+        segments.remove(0)
+    }
+
+    /// Rows of the segment in the table, and in the rollup by its proof.
+    async fn counts(&self) -> (u64, u64) {
+        let rolled_up = format!("SELECT sum(pageviews) FROM rollup_open WHERE dimension = '{}'", rollup::ALL);
+        (number(&self.client, "SELECT count() FROM events").await, number(&self.client, &rolled_up).await)
+    }
+}
+
+/// Inserts what a segment holds as an earlier process would have, cut to its first `rows`.
+async fn insert_by_hand(client: &Client, segment: &Sealed, token: &str) {
+    let mut reader = segment.reader().unwrap();
+    let columns = &segment.header().columns;
+    let sql = format!(
+        "INSERT INTO events ({columns}) SETTINGS async_insert = 0, insert_deduplicate = 1, \
+         deduplicate_blocks_in_dependent_materialized_views = 1, insert_deduplication_token = '{token}' FORMAT RowBinary"
+    );
+    let mut insert = client.insert_formatted_with(sql);
+    while let Some(rows) = reader.next_rows().unwrap() {
+        insert.send(bytes::Bytes::copy_from_slice(rows)).await.unwrap();
+    }
+    insert.end().await.unwrap();
+}
+
+fn files(spool: &Spool, folder: &str) -> usize {
+    let path = spool.folder().join(folder);
+    let is_segment = |path: &Path| path.extension().is_some_and(|extension| extension == "sealed");
+    std::fs::read_dir(path).map_or(0, |entries| entries.filter(|entry| is_segment(&entry.as_ref().unwrap().path())).count())
+}
+
+#[tokio::test]
+async fn segments_of_both_tables_arrive_and_leave_the_spool() {
+    let engine = TestEngine::shared(ENGINE).await;
+    let bench = Bench::new(engine.database("arrive").await).await;
+    let outcome = |_: u64, out: &mut Vec<u8>, stamp: Stamp| {
+        let count = OutcomeCount { site: "example.org", day: DAY, outcome: Outcome::Dropped(Dropped::DoNotTrack), count: 7 };
+        count.encode(out, &zone(), stamp);
+    };
+    let events = bench.pageviews(1_000).await;
+    let mut fresh = sealed(&bench.spool, &[Request { layout: &OUTCOMES, rows: 2, encode: &outcome }]).await.unwrap();
+    fresh.push(events);
+    assert_eq!(files(&bench.spool, ""), 2);
+    bench.deliver(vec![], fresh).await;
+    assert_eq!(bench.counts().await, (1_000, 1_000));
+    assert_eq!(number(&bench.client, "SELECT sum(count) FROM outcomes_daily WHERE reason = 'dnt' AND site = 'example.org'").await, 14);
+    assert_eq!(files(&bench.spool, ""), 0);
+    assert_eq!((bench.metrics.inserted_rows(Table::Events), bench.metrics.inserted_rows(Table::Outcomes)), (1_000, 2));
+    assert_eq!((bench.metrics.confirmed_batches(Table::Events), bench.metrics.read_backs()), (1, 0));
+    assert_eq!(bench.metrics.oldest_unsent(Table::Events), None);
+}
+
+#[tokio::test]
+async fn a_segment_is_one_part_in_each_table_however_many_cells_it_makes() {
+    let engine = TestEngine::shared(ENGINE).await;
+    let bench = Bench::new(engine.database("one_part").await).await;
+    execute(&bench.client, "SYSTEM STOP MERGES events").await;
+    execute(&bench.client, "SYSTEM STOP MERGES rollup_open").await;
+    let site = site("example.org");
+    // 150,000 pages are more cells than one block of an aggregation holds.
+    let row = |number: u64, out: &mut Vec<u8>, stamp: Stamp| {
+        let mut event = pageview(&site);
+        event.page.path = format!("/{number}").into();
+        event.source.referrer = format!("host-{number}.example").into();
+        encode(&event, number, out, stamp);
+    };
+    let segments = sealed(&bench.spool, &[Request { layout: &EVENTS, rows: 150_000, encode: &row }]).await.unwrap();
+    bench.deliver(vec![], segments).await;
+    let parts = "SELECT count() FROM system.parts WHERE database = currentDatabase() AND active AND table = ";
+    assert_eq!(number(&bench.client, &format!("{parts}'events'")).await, 1);
+    assert_eq!(number(&bench.client, &format!("{parts}'rollup_open'")).await, 1);
+    assert_eq!(number(&bench.client, "SELECT uniqExact(value) FROM rollup_open WHERE dimension = 'page'").await, 150_000);
+}
+
+#[tokio::test]
+async fn an_attempt_that_the_living_engine_has_seen_is_repeated_under_its_token() {
+    let engine = TestEngine::shared(ENGINE).await;
+    let bench = Bench::new(engine.database("living").await).await;
+    // The rollup refuses, so the rows may be there and the cells are not; then an operator mends it.
+    execute(&bench.client, "ALTER TABLE rollup_open ADD CONSTRAINT broken CHECK pageviews < 0").await;
+    let fresh = vec![bench.pageviews(1_000).await];
+    let delivery = bench.deliver(vec![], fresh);
+    let mend = async {
+        eventually(async || bench.metrics.failures(Class::Hold) >= 2).await;
+        execute(&bench.client, "ALTER TABLE rollup_open DROP CONSTRAINT broken").await;
+    };
+    tokio::join!(delivery, mend);
+    assert_eq!(bench.counts().await, (1_000, 1_000));
+    assert_eq!(bench.metrics.read_backs(), 0);
+}
+
+#[tokio::test]
+async fn in_doubt_and_neither_table_has_it_then_it_is_sent_under_a_new_token() {
+    let mut engine = TestEngine::start(ENGINE).await;
+    let mut bench = Bench::new(engine.database("neither").await).await;
+    engine.child.kill().unwrap();
+    let segment = bench.pageviews(1_000).await;
+    let next = EngineChild::spawn(ENGINE, engine.folder(), 1 << 30);
+    // The sink believes that the killed engine answers: this attempt may have been seen by it, for all that the sink knows.
+    let (sender, incoming) = unbounded_channel();
+    sender.send(segment).unwrap();
+    let attempts = sink::run(bench.target(), vec![], incoming, Arc::clone(&bench.metrics));
+    let rebirth = async {
+        next.ready().await;
+        eventually(async || bench.metrics.failures(Class::Retry) >= 1 || bench.metrics.confirmed_batches(Table::Events) == 1).await;
+        bench.incarnation.send_replace(Some(Incarnation(2)));
+        drop(sender);
+    };
+    let (ran, ()) = tokio::join!(attempts, rebirth);
+    ran.unwrap();
+    bench.reborn(next.client().with_database("neither"));
+    assert_eq!(bench.counts().await, (1_000, 1_000));
+}
+
+/// What the four answers of a read-back lead to, with an engine that was killed after the first attempt.
+async fn after_a_kill(name: &str, first: impl AsyncFnOnce(&Bench, &Sealed)) -> (Bench, EngineChild, TestEngine) {
+    let mut engine = TestEngine::start(ENGINE).await;
+    let mut bench = Bench::new(engine.database(name).await).await;
+    let segment = bench.pageviews(1_000).await;
+    first(&bench, &segment).await;
+    engine.child.kill().unwrap();
+    let next = EngineChild::spawn(ENGINE, engine.folder(), 1 << 30);
+    next.ready().await;
+    bench.reborn(next.client().with_database(name));
+    bench.deliver(vec![segment], vec![]).await;
+    (bench, next, engine)
+}
+
+#[tokio::test]
+async fn a_recovered_segment_of_which_nothing_arrived_is_sent() {
+    let (bench, _child, _engine) = after_a_kill("nothing", async |_, _| {}).await;
+    assert_eq!(bench.counts().await, (1_000, 1_000));
+    assert_eq!((bench.metrics.read_backs(), bench.metrics.repairs()), (1, 0));
+    assert_eq!(files(&bench.spool, ""), 0);
+}
+
+#[tokio::test]
+async fn a_recovered_segment_of_which_only_the_rows_arrived_has_its_rollup_filled() {
+    let (bench, _child, _engine) = after_a_kill("rows_only", async |bench, segment| {
+        execute(&bench.client, &format!("DROP TABLE {} SYNC", rollup::VIEW)).await;
+        insert_by_hand(&bench.client, segment, "earlier").await;
+        assert_eq!(bench.counts().await, (1_000, 0));
+    })
+    .await;
+    assert_eq!(bench.counts().await, (1_000, 1_000));
+    assert_eq!((bench.metrics.read_backs(), bench.metrics.repairs()), (1, 1));
+    assert_equals_events(&bench.client).await;
+    assert_eq!(files(&bench.spool, ""), 0);
+}
+
+#[tokio::test]
+async fn a_recovered_segment_that_arrived_is_confirmed() {
+    let (bench, _child, _engine) =
+        after_a_kill("arrived", async |bench, segment| insert_by_hand(&bench.client, segment, "earlier").await).await;
+    assert_eq!(bench.counts().await, (1_000, 1_000));
+    assert_eq!((bench.metrics.read_backs(), bench.metrics.repairs(), bench.metrics.confirmed_batches(Table::Events)), (1, 0, 1));
+    assert_eq!(files(&bench.spool, ""), 0);
+}
+
+#[tokio::test]
+async fn a_recovered_segment_that_is_there_twice_is_held_and_the_next_one_delivered() {
+    let (bench, _child, _engine) = after_a_kill("twice", async |bench, segment| {
+        insert_by_hand(&bench.client, segment, "earlier").await;
+        insert_by_hand(&bench.client, segment, "earlier still").await;
+    })
+    .await;
+    assert_eq!(bench.counts().await, (2_000, 2_000));
+    assert_eq!((bench.metrics.held(Table::Events), bench.metrics.confirmed_batches(Table::Events)), (1, 0));
+    assert_eq!(files(&bench.spool, ""), 1, "it stays in the spool");
+    let fresh = vec![bench.pageviews(1_000).await];
+    bench.deliver(vec![], fresh).await;
+    assert_eq!(bench.counts().await, (3_000, 3_000));
+}
+
+#[tokio::test]
+async fn a_repair_that_is_repeated_counts_once() {
+    let engine = TestEngine::shared(ENGINE).await;
+    let bench = Bench::new(engine.database("repaired").await).await;
+    let segment = bench.pageviews(1_000).await;
+    execute(&bench.client, &format!("DROP TABLE {}", rollup::VIEW)).await;
+    insert_by_hand(&bench.client, &segment, "earlier").await;
+    migrate(&bench.client).await.unwrap();
+    // The repair's answer is lost as long as the rollup refuses; how far each try came does not matter.
+    execute(&bench.client, "ALTER TABLE rollup_open ADD CONSTRAINT broken CHECK dimension != 'page'").await;
+    let delivery = bench.deliver(vec![segment], vec![]);
+    let mend = async {
+        eventually(async || bench.metrics.failures(Class::Hold) >= 2).await;
+        execute(&bench.client, "ALTER TABLE rollup_open DROP CONSTRAINT broken").await;
+    };
+    tokio::join!(delivery, mend);
+    assert_eq!(bench.counts().await, (1_000, 1_000));
+    assert_equals_events(&bench.client).await;
+}
+
+#[tokio::test]
+async fn a_segment_that_clickhouse_cannot_read_is_parked_and_does_not_block_the_next() {
+    let engine = TestEngine::shared(ENGINE).await;
+    let bench = Bench::new(engine.database("poison").await).await;
+    let cut_short = |_: u64, out: &mut Vec<u8>, stamp: Stamp| {
+        let site = site("example.org");
+        encode(&pageview(&site), 1, out, stamp);
+        out.truncate(out.len() - 3);
+    };
+    let mut segments = sealed(&bench.spool, &[Request { layout: &EVENTS, rows: 1, encode: &cut_short }]).await.unwrap();
+    segments.push(bench.pageviews(1_000).await);
+    bench.deliver(vec![], segments).await;
+    assert_eq!(bench.counts().await, (1_000, 1_000));
+    assert_eq!((bench.metrics.parked(Table::Events), bench.metrics.failures(Class::Park)), ((1, 1), 3));
+    assert_eq!((files(&bench.spool, ""), files(&bench.spool, "parked")), (0, 1));
+}
+
+#[tokio::test]
+async fn a_segment_damaged_on_the_disk_is_parked_and_nothing_of_it_arrives() {
+    let engine = TestEngine::shared(ENGINE).await;
+    let bench = Bench::new(engine.database("damaged").await).await;
+    let segment = bench.pageviews(10_000).await;
+    let mut bytes = std::fs::read(segment.path()).unwrap();
+    let late = bytes.len() - 1_000;
+    bytes[late] ^= 1;
+    std::fs::write(segment.path(), bytes).unwrap();
+    bench.deliver(vec![], vec![segment]).await;
+    assert_eq!(bench.counts().await, (0, 0));
+    assert_eq!(files(&bench.spool, "parked"), 1);
+}
+
+/// Kills the engine at another moment of each insert; in the end every row is there once.
+#[tokio::test]
+async fn an_engine_killed_in_the_midst_of_inserts_loses_and_doubles_nothing() {
+    const ROUNDS: u64 = 8;
+    const ROWS: u64 = 50_000;
+    let engine = TestEngine::start(ENGINE).await;
+    let mut bench = Bench::new(engine.database("killed").await).await;
+    let folder = engine.folder().to_owned();
+    let mut child = EngineChild::spawn(ENGINE, &folder, 1 << 30);
+    let mut first = engine;
+    first.child.kill().unwrap();
+    child.ready().await;
+    bench.reborn(child.client().with_database("killed"));
+    for round in 0..ROUNDS {
+        let segment = bench.pageviews(ROWS).await;
+        let delivery = bench.deliver(vec![], vec![segment]);
+        let kill = async {
+            // A sweep of moments, from before the first byte to after the answer; the outcome is the same at each.
+            tokio::time::sleep(std::time::Duration::from_millis(round * 60)).await;
+            bench.incarnation.send_replace(None);
+            child.kill().unwrap();
+            let next = EngineChild::spawn(ENGINE, &folder, 1 << 30);
+            next.ready().await;
+            bench.incarnation.send_replace(Some(Incarnation(round + 100)));
+            next
+        };
+        let ((), next) = tokio::join!(delivery, kill);
+        child = next;
+        assert_eq!(bench.counts().await, ((round + 1) * ROWS, (round + 1) * ROWS), "round {round}");
+    }
+    assert_equals_events(&bench.client).await;
+    assert!(bench.metrics.read_backs() > 0, "some kill came while an insert was under way");
+}
