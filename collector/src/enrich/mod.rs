@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::mem::take;
 
 use crate::beacon::{Beacon, Route};
-use crate::event::{Device, DeviceClass, Event};
+use crate::event::{Channel, Device, DeviceClass, Event};
 use crate::outcome::Dropped;
 use crate::privacy::Deidentified;
 use bots::Robot;
@@ -29,6 +29,8 @@ pub fn event(deidentified: Deidentified<'_>, route: Route) -> Result<Event<'_>, 
     }
     let device = device_of(&mut beacon, &agent, route);
     let source = source::source(beacon.site, &beacon.page.host, beacon.referrer, &beacon.campaign, beacon.paid_click);
+    // The page knows its own host only; the site knows them all, and a step from one to another is no arrival.
+    let entry = beacon.entry && source.channel != Channel::Internal;
     Ok(Event {
         site: beacon.site,
         day,
@@ -46,7 +48,7 @@ pub fn event(deidentified: Deidentified<'_>, route: Route) -> Result<Event<'_>, 
         value: beacon.value,
         engaged_millis: beacon.engaged_millis,
         scroll_percent: beacon.scroll_percent,
-        entry: beacon.entry,
+        entry,
         activity: beacon.activity,
         id: beacon.id,
     })
@@ -135,17 +137,20 @@ mod tests {
         }
     }
 
-    fn enrich(site: &Site, agent: Agent, route: Route, os: &str, model: &str) -> Result<(String, String, u16, &'static str), Dropped> {
-        let deidentified = Deidentified {
-            beacon: beacon(site, os, model),
+    fn deidentified(beacon: Beacon<'_>, agent: Agent) -> Deidentified<'_> {
+        Deidentified {
+            beacon,
             agent,
             visitor: None,
             country: crate::event::Country::UNKNOWN,
             day: crate::clock::Day(20_000),
             time: crate::clock::UnixMillis(0),
             masked: false,
-        };
-        let event = event(deidentified, route)?;
+        }
+    }
+
+    fn enrich(site: &Site, agent: Agent, route: Route, os: &str, model: &str) -> Result<(String, String, u16, &'static str), Dropped> {
+        let event = event(deidentified(beacon(site, os, model), agent), route)?;
         assert_eq!((&*event.source.name, event.source.channel.label()), ("Google", "search"));
         Ok((event.device.browser.into_owned(), event.device.os.into_owned(), event.device.os_major, event.device.class.label()))
     }
@@ -164,6 +169,23 @@ mod tests {
         ] {
             let (browser, system, major, class) = enrich(&site, agent, route, os, model).unwrap();
             assert_eq!((&*browser, &*system, major, class), told, "{route:?} {os} {model}");
+        }
+    }
+
+    #[test]
+    fn a_step_between_two_hosts_of_a_site_is_no_entry_whatever_the_page_says() {
+        let site = site();
+        for (referrer, said, entry) in [
+            ("", true, true),
+            ("www.google.de", true, true),
+            ("www.google.de", false, false),
+            ("blog.example.org", true, false),
+            ("example.org", true, false),
+            ("example.org.evil.net", true, true),
+        ] {
+            let beacon = Beacon { referrer: referrer.into(), entry: said, ..beacon(&site, "", "") };
+            let event = event(deidentified(beacon, BROWSER), Route::Page).unwrap();
+            assert_eq!(event.entry, entry, "{referrer}");
         }
     }
 

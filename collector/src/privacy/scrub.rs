@@ -85,16 +85,14 @@ pub(super) fn beacon(beacon: &mut Beacon<'_>) -> bool {
     }
     beacon.page.path = cut(path, PATH_BYTES);
     let campaign = &mut beacon.campaign;
-    for text in [
-        &mut beacon.name,
-        &mut campaign.source,
-        &mut campaign.medium,
-        &mut campaign.name,
-        &mut campaign.content,
-        &mut campaign.term,
-        &mut beacon.referrer,
-    ] {
+    for text in
+        [&mut beacon.name, &mut campaign.source, &mut campaign.medium, &mut campaign.name, &mut campaign.content, &mut campaign.term]
+    {
         *text = mask(std::mem::take(text), Public::Nothing).0;
+    }
+    // A page that is reached by its machine's address may name itself: the row holds that host anyway, and a step inside the site must be seen as one.
+    if beacon.referrer != beacon.page.host {
+        beacon.referrer = mask(std::mem::take(&mut beacon.referrer), Public::Nothing).0;
     }
     for text in [&mut beacon.os, &mut beacon.app_version] {
         *text = mask(std::mem::take(text), Public::Versions).0;

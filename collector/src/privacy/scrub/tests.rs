@@ -185,6 +185,20 @@ fn every_free_text_of_an_event_is_masked() {
 }
 
 #[test]
+fn a_referrer_that_is_an_address_stays_only_where_the_page_itself_is_there() {
+    let site = samples::site("127.0.0.1");
+    for (host, referrer, kept) in
+        [("127.0.0.1", "127.0.0.1", "127.0.0.1"), ("127.0.0.1", "192.0.2.1", "[ip]"), ("example.org", "127.0.0.1", "[ip]")]
+    {
+        let mut event = samples::pageview(&site);
+        event.page.host = host.into();
+        event.referrer = referrer.into();
+        beacon(&mut event);
+        assert_eq!(event.referrer, kept, "{referrer} on {host}");
+    }
+}
+
+#[test]
 fn a_path_is_cut_at_its_bound_between_two_characters() {
     let site = samples::site("example.org");
     let mut event = samples::pageview(&site);
