@@ -19,7 +19,7 @@ use crate::shutdown::Stop;
 use crate::sink::Table;
 use crate::sink::errors::Class;
 use crate::sink::metrics::Metrics as SinkMetrics;
-use crate::site::Sites;
+use crate::site::{DEMONSTRATION, Sites};
 use crate::spool::Spool;
 use crate::store::query::{self, SiteTotals};
 use crate::worker::Shared;
@@ -119,7 +119,7 @@ impl Sources {
         SiteOverview {
             site: site.id.to_string(),
             timezone: self.shared.sites.load().zone(site.zone).name().to_owned(),
-            snippet: self.config.script_tag(&site.id),
+            snippet: (&*site.id != DEMONSTRATION).then(|| self.config.script_tag(&site.id)),
             today,
             check: check(&recent, now),
         }

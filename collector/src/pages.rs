@@ -36,9 +36,9 @@ pub fn script(script_path: &str, event_path: &str) -> String {
     SCRIPT.replacen(EVENT_PATH, &relative, 1)
 }
 
-/// The pages of the private listener. `public_origin` and `script_path` say where the demonstration finds the script.
-pub fn private(public_origin: &str, script_path: &str) -> Vec<Page> {
-    let script_url = escaped(&format!("{public_origin}{script_path}"));
+/// The pages of the private listener. `public_url` and `script_path` say where the demonstration finds the script.
+pub fn private(public_url: &str, script_path: &str) -> Vec<Page> {
+    let script_url = escaped(&format!("{public_url}{script_path}"));
     let embedded = |path, guard, content_type, text: &'static str| Page {
         path,
         content_type,
@@ -51,7 +51,7 @@ pub fn private(public_origin: &str, script_path: &str) -> Vec<Page> {
         content_type: HTML,
         body: text.replace(SCRIPT_URL, &script_url).into(),
         guard: Guard::Open,
-        speaks_to: Some(public_origin.to_owned()),
+        speaks_to: Some(origin(public_url).to_owned()),
     };
     vec![
         embedded("/", Guard::Operator, HTML, INDEX),
@@ -66,6 +66,12 @@ pub fn private(public_origin: &str, script_path: &str) -> Vec<Page> {
         demonstration("/demo/pricing", DEMO),
         demonstration("/demo/consent", DEMO_CONSENT),
     ]
+}
+
+/// Scheme, host and port of `url`. A policy that named more, such as a base path, would allow that path alone and nothing below it.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |scheme| scheme + 3);
+    url[host..].find('/').map_or(url, |path| &url[..host + path])
 }
 
 /// `text` within a quoted attribute of HTML.
@@ -124,6 +130,20 @@ mod tests {
         );
         for pointer in ["/sites/0", "/sites/0/today", "/sites/0/check"] {
             assert_eq!(fields(overview.pointer(pointer).unwrap()), fields(sample.pointer(pointer).unwrap()), "{pointer}");
+        }
+    }
+
+    #[test]
+    fn the_demonstration_may_speak_to_the_origin_of_the_script_wherever_on_it_that_is() {
+        for (url, origin) in [
+            ("https://stats.example.org", "https://stats.example.org"),
+            ("https://example.org/stats", "https://example.org"),
+            ("http://localhost:8080/a/b", "http://localhost:8080"),
+        ] {
+            let pages = private(url, "/h.js");
+            let page = pages.iter().find(|page| page.path == "/demo").unwrap();
+            assert_eq!(page.speaks_to.as_deref(), Some(origin));
+            assert!(std::str::from_utf8(&page.body).unwrap().contains(&format!("src=\"{url}/h.js\"")));
         }
     }
 

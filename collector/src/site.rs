@@ -7,6 +7,9 @@ use crate::clock::{Day, UnixMillis, Zone};
 use crate::privacy::proxy::Networks;
 use crate::privacy::secret::SecretHash;
 
+/// The id of the demonstration's site: there without being configured, for the pages of the private listener.
+pub const DEMONSTRATION: &str = "demo";
+
 /// One site as configured. `id` is its first host; subdomains belong to a host.
 #[derive(Debug)]
 pub struct Site {

@@ -34,7 +34,7 @@ function verdict({ last_event_seconds: seconds, accepted, dropped, refused }) {
 function lines({ accepted, dropped: left, refused: sentBack, masked_paths: masked }) {
   const explained = (kind, words) => ([reason, count]) => [kind, count, ...(words[reason] ?? [reason, ""])];
   const result = [
-    [accepted ? "accepted" : "none", accepted, accepted === 1 ? "event counted" : "events counted", ""],
+    [accepted ? "accepted" : "none", accepted, accepted === 1 ? "event counted" : "events counted", accepted ? "Page views, time on pages and custom events." : ""],
     ...sentBack.map(explained("refused", refused)).map(([kind, count, what, why]) => [kind, count, `Refused: ${what}`, why]),
     ...left.map(explained("dropped", dropped)).map(([kind, count, what, why]) => [kind, count, `Not counted: ${what}`, why]),
   ];
@@ -56,14 +56,19 @@ function fillRows(list, entries) {
 
 function makeCard(site, index) {
   const card = copyOf("site");
+  if (isDemonstration(site)) card.querySelector("details").replaceWith(copyOf("demonstration"));
+  else prepareSnippet(card, site);
   const heading = card.querySelector("h2");
   card.dataset.site = site.site;
   heading.id = `site-${index}`;
   card.setAttribute("aria-labelledby", heading.id);
-  // Open for whoever has still to paste it; after that it is the reader's.
-  card.querySelector("details").open = site.check.last_event_seconds === null;
-  card.querySelector("button").addEventListener("click", () => copySnippet(card));
   return card;
+}
+
+function prepareSnippet(card, { check }) {
+  // Open for whoever has still to paste it; after that it is the reader's.
+  card.querySelector("details").open = check.last_event_seconds === null;
+  card.querySelector("button").addEventListener("click", () => copySnippet(card));
 }
 
 async function copySnippet(card) {
@@ -89,14 +94,21 @@ function fillCard(card, { site, timezone, snippet, today, check }) {
   write(card.querySelector(".check"), words);
   for (const name of ["views", "visitors", "events"]) write(part(name), today ? numbers.format(today[name]) : "–");
   fillRows(card.querySelector(".rows"), lines(check));
-  write(card.querySelector("pre"), snippet);
+  if (snippet) write(card.querySelector("pre"), snippet);
 }
 
-function showSites(sites) {
+/** The site of the private listener's own pages, which carry its tag. */
+const isDemonstration = ({ snippet }) => snippet === null;
+const isOfThisMachine = (site) => isDemonstration(site) || site.site === "localhost";
+const isSilent = ({ today, check }) => !(today?.views || check.last_event_seconds !== null || sum(check.dropped) || sum(check.refused));
+
+function showSites(all) {
   const main = byId("sites");
-  const cards = [...main.children];
-  const known = sites.length > 0 && cards.length === sites.length && sites.every((site, index) => cards[index].dataset.site === site.site);
-  if (!known) main.replaceChildren(...(sites.length ? sites.map(makeCard) : [copyOf("empty")]));
+  const first = all.every(isOfThisMachine); // Nobody has added a site yet.
+  const sites = first ? all : all.filter((site) => !isDemonstration(site) || !isSilent(site));
+  const names = JSON.stringify([first, ...sites.map(({ site }) => site)]);
+  if (main.dataset.shown !== names) main.replaceChildren(...sites.map(makeCard), ...(first ? [copyOf("empty")] : []));
+  main.dataset.shown = names;
   sites.forEach((site, index) => fillCard(main.children[index], site));
 }
 

@@ -90,7 +90,7 @@ test("each site shows its totals, its installation check and why events were not
     assert.deepEqual(
       (await shop.locator(".rows li").allTextContents()).map((line) => line.replace(/\s+/g, " ").trim()),
       [
-        "1,312events counted",
+        "1,312events counted Page views, time on pages and custom events.",
         "3Refused: The page is on a host that does not belong to the site Add it to the site's hosts.",
         "41Not counted: The visitor's browser says Global Privacy Control",
         "17Not counted: Crawlers",
@@ -147,11 +147,29 @@ test("the page keeps itself fresh, and says when there is no answer", () =>
     await page.getByText("Version 0.1.0").waitFor();
   }));
 
-test("without a site the page says how to add one", () =>
+test("the demonstration shows itself while it is new or used, and is a link otherwise", () =>
   office({}, async ({ page, origin, state }) => {
-    Object.assign(state.overview, { sites: [], proxy_banner: null, unattributed: [], store_answers: false, close_after_hours: null });
+    const demo = state.overview.sites.at(-1);
+    await page.clock.install();
+    await page.goto(origin);
+    await ready(page);
+    assert.equal(await card(page, "demo").count(), 0, "silent beside sites of one's own");
+    assert.equal(await page.getByRole("link", { name: "Demonstration" }).getAttribute("href"), "/demo");
+    demo.check = { ...demo.check, last_event_seconds: 1, accepted: 1 };
+    await page.clock.runFor(5_000);
+    await card(page, "demo").waitFor();
+    assert.equal(await card(page, "demo").getByRole("link").getAttribute("href"), "/demo");
+    assert.equal(await card(page, "demo").locator("pre").count(), 0, "its tag is of use to nobody");
+    assert.equal(await page.getByText("headcount site add").count(), 0);
+  }));
+
+test("without a site of one's own the page says how to add one", () =>
+  office({}, async ({ page, origin, state }) => {
+    const sites = [{ ...state.overview.sites[1], site: "localhost" }, state.overview.sites.at(-1)];
+    Object.assign(state.overview, { sites, proxy_banner: null, unattributed: [], store_answers: false, close_after_hours: null });
     await page.goto(origin);
     await page.getByText("headcount site add example.org").waitFor();
+    assert.equal(await page.locator(".card[data-site]").count(), 2);
     assert.match(await page.locator(".notice").textContent(), /totals cannot be read/);
     assert.match(await page.locator("footer").textContent(), /does not erase open days yet/);
     await picture(page, "empty");

@@ -248,7 +248,7 @@ fn check_config(overrides: &Overrides, surroundings: &Surroundings, out: &mut dy
         config.public.listen,
         config.visitors_url(),
         config.private.listen,
-        config.operators_url()
+        config.private.url()
     )?;
     for site in config.sites.iter() {
         writeln!(out, "site {} ({})", site.id, config.sites.zone(site.zone).name())?;

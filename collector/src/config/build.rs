@@ -27,12 +27,12 @@ pub(super) fn build(written: written::Written, overrides: &Overrides, surroundin
     if key_dir.starts_with(&data_dir) {
         return Err(Fault::of("key_dir", key_dir.display(), "must be outside data_dir").breaking(Promise::KeysApart));
     }
+    let public = public(written.public, overrides)?;
+    let private = private(written.private, overrides)?;
     Ok(Config {
         file: None,
         data_dir,
         key_dir,
-        public: public(written.public, overrides)?,
-        private: private(written.private, overrides)?,
         proxy: proxy(written.proxy)?,
         geo: geo(written.geo.as_deref()),
         store: store(written.engine, written.clickhouse)?,
@@ -41,7 +41,9 @@ pub(super) fn build(written: written::Written, overrides: &Overrides, surroundin
         user_agents: data_file(written.user_agents),
         crawlers: data_file(written.crawlers),
         log: log(&written.log)?,
-        sites: Arc::new(sites::build(written.site)?),
+        sites: Arc::new(sites::build(written.site, &private.host())?),
+        public,
+        private,
     })
 }
 

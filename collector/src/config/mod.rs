@@ -16,6 +16,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hyper::Uri;
 use hyper::header::HeaderName;
 
 pub use fault::{ConfigError, Fault, Promise};
@@ -87,6 +88,18 @@ pub struct Private {
     pub listen: SocketAddr,
     /// How the operator reaches it, without a slash at the end.
     pub public_url: Option<Box<str>>,
+}
+
+impl Private {
+    /// How the operator reaches it: what they said, else its address.
+    pub fn url(&self) -> String {
+        self.public_url.as_deref().map_or_else(|| format!("http://{}", self.listen), str::to_owned)
+    }
+
+    /// The host in [`Private::url`], in lower case.
+    pub fn host(&self) -> String {
+        self.url().parse::<Uri>().ok().and_then(|url| url.host().map(str::to_ascii_lowercase)).unwrap_or_default()
+    }
 }
 
 /// Whose forwarding header is believed, and which header that is.
@@ -264,13 +277,12 @@ impl Config {
 
     /// How visitors reach this collector, `base_path` included: what the operator said, else the listening port on this machine.
     pub fn visitors_url(&self) -> String {
-        let origin = self.public.url.as_deref().map_or_else(|| format!("http://localhost:{}", self.public.listen.port()), str::to_owned);
-        format!("{origin}{}", self.public.base_path)
-    }
-
-    /// How the operator reaches the private listener: what they said, else its address.
-    pub fn operators_url(&self) -> String {
-        self.private.public_url.as_deref().map_or_else(|| format!("http://{}", self.private.listen), str::to_owned)
+        let Public { url, listen, base_path, .. } = &self.public;
+        match url {
+            Some(url) => format!("{url}{base_path}"),
+            None if listen.ip().is_unspecified() || listen.ip().is_loopback() => format!("http://localhost:{}{base_path}", listen.port()),
+            None => format!("http://{listen}{base_path}"),
+        }
     }
 
     /// The tag that a page of `site` carries.

@@ -7,23 +7,19 @@ use crate::clock::Zone;
 use crate::limits;
 use crate::privacy::proxy::Networks;
 use crate::privacy::secret::SecretHash;
-use crate::site::{Basis, Ceiling, Hosts, Lowered, PathRules, Policy, Site, Sites, ZoneIndex};
+use crate::site::{Basis, Ceiling, DEMONSTRATION, Hosts, Lowered, PathRules, Policy, Site, Sites, ZoneIndex};
 
 type Judged<T> = Result<T, Fault>;
 
-/// The sites that are there while no other is configured: pages on this machine may send for them, and nobody else.
-const LOCAL_SITES: [&str; 2] = ["localhost", "demo"];
+/// The site that is there while none is configured: pages on this machine may send for it, and nobody else.
+const LOCAL_SITE: &str = "localhost";
 const LOCAL_HOSTS: [&str; 4] = ["localhost", "127.0.0.1", "[::1]", "::1"];
 
-/// The sites of a file, in its order; those of this machine when it names none.
-pub(super) fn build(written: Vec<written::Site>) -> Judged<Sites> {
+/// The sites of a file, in its order, or this machine's when it names none; and the demonstration, whose pages are on `office` too, the host at which the
+/// private listener is reached.
+pub(super) fn build(written: Vec<written::Site>, office: &str) -> Judged<Sites> {
     let mut zones = Zones::default();
-    if written.is_empty() {
-        let zone = zones.index_of("UTC")?;
-        let local = LOCAL_SITES.iter().enumerate().map(|(index, id)| local_site(id, index, zone));
-        return Ok(Sites::new(local.collect(), zones.0));
-    }
-    let mut sites: Vec<Site> = Vec::with_capacity(written.len());
+    let mut sites: Vec<Site> = Vec::with_capacity(written.len() + 1);
     for (index, entry) in written.into_iter().enumerate() {
         let site = site(entry, index, &mut zones).map_err(|fault| fault.in_site(index))?;
         if sites.iter().any(|other| other.id == site.id) {
@@ -31,14 +27,20 @@ pub(super) fn build(written: Vec<written::Site>) -> Judged<Sites> {
         }
         sites.push(site);
     }
+    if sites.is_empty() {
+        sites.push(unconfigured(LOCAL_SITE, 0, zones.index_of("UTC")?, &LOCAL_HOSTS));
+    }
+    // It lives where the first site does: a zone of its own would cost partitions in every table.
+    let zone = sites[0].zone;
+    sites.push(unconfigured(DEMONSTRATION, sites.len(), zone, &[&LOCAL_HOSTS[..], &[office]].concat()));
     Ok(Sites::new(sites, zones.0))
 }
 
-fn local_site(id: &str, index: usize, zone: ZoneIndex) -> Site {
+fn unconfigured(id: &str, index: usize, zone: ZoneIndex, hosts: &[&str]) -> Site {
     Site {
         id: id.into(),
         index,
-        hosts: Hosts::Listed(LOCAL_HOSTS.iter().map(|host| Box::from(*host)).collect()),
+        hosts: Hosts::Listed(hosts.iter().map(|host| Box::from(*host)).collect()),
         zone,
         policy: Policy {
             basis: Basis::Exempt(Ceiling::Pseudonymous),
@@ -81,6 +83,9 @@ fn site(written: written::Site, index: usize, zones: &mut Zones) -> Judged<Site>
 fn id(written: Option<String>) -> Judged<Box<str>> {
     let allowed = "must be the site's domain (or another name of a-z, 0-9, - . _), in lower case; international names in their xn-- form";
     let id = written.ok_or_else(|| Fault::about("id", allowed))?;
+    if id == DEMONSTRATION {
+        return Err(Fault::of("id", quoted(&id), "must be another: this is the demonstration's, which is there without being configured"));
+    }
     if is_host_like(&id) { Ok(id.into()) } else { Err(Fault::of("id", quoted(&id), allowed)) }
 }
 

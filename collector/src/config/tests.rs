@@ -37,10 +37,28 @@ fn nothing_need_be_said() {
 }
 
 #[test]
-fn sites_of_this_machine_are_gone_once_a_site_is_named() {
-    let config = read("[[site]]\nid = \"example.org\"").unwrap();
-    assert!(config.sites.find("demo").is_none());
+fn the_site_of_this_machine_is_gone_once_a_site_is_named_and_the_demonstration_stays() {
+    let config = read("[[site]]\nid = \"example.org\"\ntimezone = \"Europe/Berlin\"").unwrap();
+    assert!(config.sites.find("localhost").is_none());
     assert!(config.sites.find("example.org").unwrap().hosts.admit("www.example.org"));
+    assert_eq!(config.sites.iter().map(|site| &*site.id).collect::<Vec<_>>(), ["example.org", "demo"]);
+    assert_eq!(config.sites.zones().len(), 1, "it costs no zone of its own");
+    assert!(complaint("[[site]]\nid = \"demo\"").contains("this is the demonstration's"));
+}
+
+#[test]
+fn the_demonstration_belongs_to_wherever_the_private_listener_is_reached() {
+    for (private, host, admitted) in [
+        ("", "127.0.0.1", true),
+        ("", "stats.internal", false),
+        ("[private]\npublic_url = \"https://Stats.internal:8443/a\"", "stats.internal", true),
+        ("[private]\nlisten = \"10.0.0.5:8081\"\ninsecure = true", "10.0.0.5", true),
+        ("[private]\nlisten = \"[fd00::5]:8081\"\ninsecure = true", "[fd00::5]", true),
+    ] {
+        let config = read(private).unwrap();
+        assert_eq!(config.sites.find("demo").unwrap().hosts.admit(host), admitted, "{host} of {private}");
+        assert!(!config.sites.find("localhost").unwrap().hosts.admit("stats.internal"));
+    }
 }
 
 #[test]
@@ -257,5 +275,12 @@ fn the_tag_is_what_a_page_needs() {
         config.script_tag("example.org"),
         r#"<script defer src="https://stats.example.org/hc/h.js" data-site="example.org"></script>"#
     );
-    assert_eq!(read("").unwrap().visitors_url(), "http://localhost:8080");
+    for (listen, url) in [
+        ("0.0.0.0:8080", "http://localhost:8080"),
+        ("[::]:80", "http://localhost:80"),
+        ("127.0.0.1:8080", "http://localhost:8080"),
+        ("10.0.0.5:8080", "http://10.0.0.5:8080"),
+    ] {
+        assert_eq!(read(&format!("[public]\nlisten = \"{listen}\"")).unwrap().visitors_url(), url);
+    }
 }

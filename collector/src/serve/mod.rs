@@ -188,7 +188,7 @@ impl Running {
 
     /// The link that logs the operator in.
     pub fn operators_link(&self) -> String {
-        self.token.link(&self.config.operators_url())
+        self.token.link(&self.config.private.url())
     }
 
     /// Takes over the sites of a configuration that was read again. Listeners, folders and the database stay what they are until a restart.
@@ -254,7 +254,7 @@ fn private_parts(config: &Config, token: Token, insight: Sources) -> Private<Sou
     Private {
         token,
         pages: pages::private(&config.visitors_url(), &config.public.script_path),
-        secure: config.operators_url().starts_with("https://"),
+        secure: config.private.url().starts_with("https://"),
         clock: insight.shared.clock.clone(),
         insight,
     }

@@ -55,8 +55,8 @@ pub struct SiteOverview {
     pub site: String,
     /// Its time zone.
     pub timezone: String,
-    /// The tag to paste into its pages.
-    pub snippet: String,
+    /// The tag to paste into its pages; `None` for the demonstration, which has it.
+    pub snippet: Option<String>,
     /// Totals of its current day: whole-site figures, exempt from the threshold. `None` when they could not be read.
     pub today: Option<Totals>,
     /// Whether its installation works.
