@@ -62,6 +62,7 @@ impl Day {
 }
 
 const EPOCH: Date = jiff::civil::date(1970, 1, 1);
+const DAY_SECONDS: i64 = 86_400;
 
 impl fmt::Display for Day {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -104,14 +105,21 @@ impl Zone {
 
     /// The calendar day that `instant` falls on in this zone.
     pub fn day_of(&self, instant: UnixMillis) -> Day {
-        let timestamp = jiff::Timestamp::from_millisecond(instant.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        Day::from_date(timestamp.to_zoned(self.rules.clone()).date())
+        let days = self.wall_seconds(instant).div_euclid(DAY_SECONDS);
+        Day(u16::try_from(days.max(0)).unwrap_or(u16::MAX))
     }
 
     /// The hour of the day, 0 to 23, that `instant` falls into in this zone. An hour that a clock change repeats is one hour.
     pub fn hour_of(&self, instant: UnixMillis) -> u8 {
+        let seconds = self.wall_seconds(instant).rem_euclid(DAY_SECONDS);
+        u8::try_from(seconds / 3_600).unwrap_or(0)
+    }
+
+    /// What a clock on the wall shows, as seconds since its own 1970-01-01T00:00:00. Two divisions away from day and hour: a calendar is not needed for
+    /// every event.
+    fn wall_seconds(&self, instant: UnixMillis) -> i64 {
         let timestamp = jiff::Timestamp::from_millisecond(instant.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        self.rules.to_datetime(timestamp).hour().unsigned_abs()
+        timestamp.as_second() + i64::from(self.rules.to_offset(timestamp).seconds())
     }
 
     /// The first instant of `day` in this zone (the later side of a gap at midnight).
@@ -204,6 +212,20 @@ mod tests {
     fn a_zone_has_one_spelling() {
         assert_eq!(Zone::named("europe/berlin").unwrap().name(), "Europe/Berlin");
         assert!(Zone::named("Europe/Atlantis").is_err());
+    }
+
+    #[test]
+    fn day_and_hour_are_those_of_the_calendar() {
+        for name in ["UTC", "Europe/Berlin", "America/St_Johns", "Pacific/Apia", "Asia/Kathmandu"] {
+            let zone = Zone::named(name).unwrap();
+            // Half-hourly over more than a year around two clock changes, with instants before the full second.
+            for step in 0..20_000_i64 {
+                let instant = UnixMillis(1_750_000_000_000 + step * 1_800_000 - 1);
+                let calendar = jiff::Timestamp::from_millisecond(instant.0).unwrap().to_zoned(zone.rules.clone());
+                assert_eq!(zone.day_of(instant), Day::from_date(calendar.date()), "{name} {instant:?}");
+                assert_eq!(i64::from(zone.hour_of(instant)), i64::from(calendar.hour()), "{name} {instant:?}");
+            }
+        }
     }
 
     #[test]
