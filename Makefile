@@ -13,7 +13,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/headcount
 DENY_VERSION := 0.20.2
 DENY := $(CACHE)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 
-.PHONY: run build test lint assets deps
+.PHONY: run build test lint bench assets deps
 
 run: build assets
 	exec target/release/headcount
@@ -35,6 +35,11 @@ lint: $(DENY)
 	cargo clippy --workspace --all-targets --locked --features headcount/leaky -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
 	$(DENY) --log-level error --offline --locked check --hide-inclusion-graph licenses bans sources
+
+bench: assets
+	@sh tests/deps.sh build
+	cargo build --release --locked -p headcount -p headcount-tests --bins
+	target/release/bench target/bench.json
 
 assets:
 	@node collector/assets.mjs
