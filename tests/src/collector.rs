@@ -158,7 +158,8 @@ impl Collector {
     fn note_address(&mut self, line: &str) {
         let mut words = line.split_whitespace();
         let (Some(listener), Some(url)) = (words.next(), words.next()) else { return };
-        let address = url.strip_prefix("http://").and_then(|rest| rest.split('/').next()?.parse().ok());
+        // The printed links are for people: `localhost` reads better than a number.
+        let address = url.strip_prefix("http://").and_then(|rest| rest.split('/').next()?.replace("localhost", "127.0.0.1").parse().ok());
         match listener {
             "visitors" => self.public = address,
             "operator" => {
