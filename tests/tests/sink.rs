@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clickhouse::Client;
+use headcount::limits::{ENGINE_MEMORY_BYTES, SEGMENT_BYTES, SEGMENT_ROWS};
 use headcount::outcome::{Dropped, Outcome};
 use headcount::row::{EVENTS, OUTCOMES, OutcomeCount, Stamp};
 use headcount::sink::errors::Class;
@@ -338,4 +339,28 @@ async fn an_engine_killed_in_the_midst_of_inserts_loses_and_doubles_nothing() {
     }
     assert_equals_events(&bench.client).await;
     assert!(bench.metrics.read_backs() > 0, "some kill came while an insert was under way");
+}
+
+#[tokio::test]
+async fn the_largest_segment_fits_into_the_least_memory_that_the_engine_may_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let child = EngineChild::spawn(ENGINE, folder.path(), ENGINE_MEMORY_BYTES.0);
+    child.ready().await;
+    let client = child.client();
+    execute(&client, "CREATE DATABASE least").await;
+    let bench = Bench::new(client.with_database("least")).await;
+    let site = site("example.org");
+    let row = |number: u64, out: &mut Vec<u8>, stamp: Stamp| {
+        let mut event = pageview(&site);
+        // As many pages as the cap on distinct values lets through, and a visitor an event: the most that a segment of one site can ask for.
+        event.page.path = format!("/{}", number % 10_000).into();
+        event.source.referrer = format!("{}.example", number / 7 % 10_000).into();
+        encode(&event, number + 1, out, stamp);
+    };
+    let rows = u64::from(SEGMENT_ROWS) - 1;
+    let segments = sealed(&bench.spool, &[Request { layout: &EVENTS, rows, encode: &row }]).await.unwrap();
+    assert!(segments[0].bytes() > SEGMENT_BYTES, "it is even larger than a segment may be");
+    bench.deliver(vec![], segments).await;
+    assert_eq!(bench.counts().await, (rows, rows));
+    assert_eq!(bench.metrics.failures(Class::Retry), 0, "memory sufficed at the first try");
 }
