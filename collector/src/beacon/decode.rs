@@ -161,6 +161,7 @@ fn identity<'a>(fields: &mut Fields<'a>, site: &Site, context: &Context<'_>) -> 
     Ok(Identity {
         install_id: id(fields, Known::InstallId)?.map(RawId::new),
         session: id(fields, Known::Session)?.map(RawId::new),
+        backend: entrusted,
         client_ip,
         client_agent,
     })

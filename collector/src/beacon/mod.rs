@@ -131,6 +131,8 @@ pub struct Identity<'a> {
     pub install_id: Option<RawId<'a>>,
     /// An app's in-memory `session`.
     pub session: Option<RawId<'a>>,
+    /// The request shows the site's secret: its own address and agent are a backend's and say nothing about a visitor.
+    pub backend: bool,
     /// `client_ip`, from a backend that has shown the site's secret.
     pub client_ip: Option<ClientIp>,
     /// `client_ua`, from a backend that has shown the site's secret.

@@ -99,9 +99,8 @@ impl<'d, 'v> Door<'d, 'v> {
         if place.standing == Standing::Closed {
             return Err(Refused::TooOld.into());
         }
-        let forwarded = identity.client_ip.is_some() || identity.client_agent.is_some();
         let nobody = RawUserAgent::absent();
-        let reached = if forwarded { Reached::named_by(&identity, &nobody) } else { Reached::connected(&self.visitor, &beacon) };
+        let reached = if identity.backend { Reached::named_by(&identity, &nobody) } else { Reached::connected(&self.visitor, &beacon) };
         if reached.address.is_some_and(|address| site.ignore_from.hold(address)) {
             return Err(Dropped::IgnoredNetwork.into());
         }
@@ -114,7 +113,7 @@ impl<'d, 'v> Door<'d, 'v> {
             (Level::Anonymous, _) | (_, Standing::Earlier | Standing::Closed) => None,
         };
         let country = |address: Option<&ClientIp>| address.map_or(Country::UNKNOWN, |address| self.guards.geo.country(address));
-        let (agent, country) = if forwarded {
+        let (agent, country) = if identity.backend {
             (self.agents.classify(&self.guards.agents, &reached.agent.0), country(reached.address))
         } else {
             let agent = self.agent.get_or_insert_with(|| self.agents.classify(&self.guards.agents, &reached.agent.0));

@@ -160,15 +160,30 @@ fn a_backend_is_never_taken_for_its_users() {
     let direct = world.send(&GERMAN, |_| {}).unwrap().visitor;
     let backend = Sender { peer: "8.8.8.8", agent: "python-requests/2.32", ..GERMAN };
     let both = world.send(&backend, |event| {
+        event.identity.backend = true;
         event.identity.client_ip = ClientIp::parse("85.214.132.117");
         event.identity.client_agent = Some(RawUserAgent::new(FIREFOX.as_bytes()));
     });
     let both = both.unwrap();
     assert_eq!((both.visitor, both.country, both.agent.browser), (direct, Country(*b"DE"), "Firefox"));
-    let agent_alone = world.send(&backend, |event| event.identity.client_agent = Some(RawUserAgent::new(FIREFOX.as_bytes()))).unwrap();
+    let agent_alone = world.send(&backend, |event| {
+        event.identity.backend = true;
+        event.identity.client_agent = Some(RawUserAgent::new(FIREFOX.as_bytes()));
+    });
+    let agent_alone = agent_alone.unwrap();
     assert_eq!((agent_alone.visitor, agent_alone.country), (None, Country::UNKNOWN), "never the backend's own address");
-    let address_alone = world.send(&backend, |event| event.identity.client_ip = ClientIp::parse("85.214.132.117")).unwrap();
+    let address_alone = world.send(&backend, |event| {
+        event.identity.backend = true;
+        event.identity.client_ip = ClientIp::parse("85.214.132.117");
+    });
+    let address_alone = address_alone.unwrap();
     assert_eq!((address_alone.agent.browser, address_alone.country), ("", Country(*b"DE")), "never the backend's own agent");
+    let unnamed = world.send(&backend, |event| event.identity.backend = true).unwrap();
+    assert_eq!(
+        (unnamed.visitor, unnamed.country, unnamed.agent.browser),
+        (None, Country::UNKNOWN, ""),
+        "a backend that names nobody has no visitor"
+    );
 }
 
 #[test]

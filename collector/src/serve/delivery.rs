@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use clickhouse::Client;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 
+use super::ServeError;
 use crate::clock::{Day, Zone};
 use crate::row::Capped;
 use crate::sink::errors::Failure;
@@ -15,12 +16,19 @@ use crate::spool::Sealed;
 use crate::store::query;
 use crate::worker::Shared;
 
-/// Starts delivering `recovered` and whatever comes by `incoming`, until that is closed and empty.
+/// Starts delivering `recovered` and whatever comes by `incoming`, until that is closed and empty. A database that this version must not touch is told as
+/// `trouble`.
 #[expect(clippy::disallowed_methods, reason = "the caller waits for the task")]
-pub(super) fn start(target: Target, recovered: Vec<Sealed>, incoming: UnboundedReceiver<Sealed>, metrics: Arc<Metrics>) -> JoinHandle<()> {
+pub(super) fn start(
+    target: Target,
+    (recovered, incoming): (Vec<Sealed>, UnboundedReceiver<Sealed>),
+    metrics: Arc<Metrics>,
+    trouble: UnboundedSender<ServeError>,
+) -> JoinHandle<()> {
     tokio::spawn(async move {
         if let Err(error) = sink::run(target, recovered, incoming, metrics).await {
-            tracing::error!(%error, "nothing is delivered; events wait in the spool");
+            // Nobody listens once the process is stopping.
+            let _ = trouble.send(ServeError::Database(error));
         }
     })
 }

@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use headcount_engine::Options;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::assets::{Asset, Assets};
 use crate::clock::{Clock, Zone};
@@ -45,6 +45,7 @@ use crate::spool::{OpenError, Spool};
 use crate::statement;
 use crate::store::database::Database;
 use crate::store::engine;
+use crate::store::migrate::MigrateError;
 use crate::telemetry::log_key_changes;
 use crate::worker::Shared;
 
@@ -82,6 +83,9 @@ pub enum ServeError {
     /// The system refuses a thread, a signal or a runtime.
     #[error("the system refuses what is needed to run")]
     System(#[from] io::Error),
+    /// The database must not be touched.
+    #[error(transparent)]
+    Database(MigrateError),
     /// A worker ended by itself.
     #[error("a worker ended by itself; the collector stops rather than run without it")]
     WorkerEnded,
@@ -93,6 +97,7 @@ pub struct Running {
     config: Config,
     token: Token,
     stopper: Stopper,
+    trouble: UnboundedReceiver<ServeError>,
     workers: Vec<JoinHandle<io::Result<()>>>,
     upkeep: tokio::task::JoinHandle<()>,
     private: tokio::task::JoinHandle<io::Result<()>>,
@@ -111,18 +116,24 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::take()?;
-        let running = Running::start(config, Clock::system())?;
+        let mut running = Running::start(config, Clock::system())?;
         tell(&running)?;
         loop {
-            match signals.next().await {
-                Order::Stop => break,
+            let order = tokio::select! {
+                order = signals.next() => order,
+                trouble = running.trouble.recv() => {
+                    let stopped = running.stop().await;
+                    return trouble.map_or(stopped, Err);
+                }
+            };
+            match order {
+                Order::Stop => return running.stop().await,
                 Order::Reload => match reload() {
                     Ok(config) => running.follow(&config),
                     Err(error) => tracing::error!(%error, "the configuration is not read again; the old one stays"),
                 },
             }
         }
-        running.stop().await
     })
 }
 
@@ -142,6 +153,7 @@ impl Running {
         let shared = Arc::new(shared(&config, clock)?);
         let (stopper, stop) = shutdown::pair();
         let (sealed, incoming) = unbounded_channel();
+        let (tell_trouble, trouble) = unbounded_channel();
         let events = AllEventCounts::new(listeners.len());
         let connections: Vec<Arc<Counts>> = listeners.iter().map(|_| Arc::default()).collect();
         let recovered_events = spool.gauge().events();
@@ -154,13 +166,15 @@ impl Running {
             events: events.clone(),
             connections: connections.clone(),
             stop: stop.clone(),
+            trouble: tell_trouble.clone(),
         };
         let workers = workers::start(kit, listeners)?;
         let upkeep = tokio::spawn(upkeep::run(Arc::clone(&shared), events.clone(), config.close_after_hours, stop.clone()));
         let database = database(&config)?;
         let delivered = Arc::new(Metrics::default());
         let parked_events = recovered.parked_events;
-        let delivery = delivery::start(database.target(), recovered.sealed, incoming, Arc::clone(&delivered));
+        let segments = (recovered.sealed, incoming);
+        let delivery = delivery::start(database.target(), segments, Arc::clone(&delivered), tell_trouble);
         let days = config.close_after_hours.div_ceil(24);
         let restoring = delivery::restore_distinct(database.target(), Arc::clone(&shared), Arc::clone(&delivered), recovered_events, days);
         let restoring = tokio::spawn(restoring);
@@ -178,7 +192,7 @@ impl Running {
             stop: stop.clone(),
         };
         let private = tokio::spawn(serve_private(private_parts(&config, token.clone(), insight), private, stopping(stop)));
-        Ok(Self { shared, config, token, stopper, workers, upkeep, private, delivery, restoring, database, _instance: instance })
+        Ok(Self { shared, config, token, stopper, trouble, workers, upkeep, private, delivery, restoring, database, _instance: instance })
     }
 
     /// How visitors reach it.

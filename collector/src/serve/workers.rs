@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::LocalSet;
 
+use super::ServeError;
 use crate::metrics::AllEventCounts;
 use crate::server::limits::{BodyBudget, Limits};
 use crate::server::metrics::Counts;
@@ -26,6 +27,8 @@ pub(super) struct Kit {
     pub(super) events: AllEventCounts,
     pub(super) connections: Vec<Arc<Counts>>,
     pub(super) stop: Stop,
+    /// Told when a worker ends, which it should not unless it was told to.
+    pub(super) trouble: UnboundedSender<ServeError>,
 }
 
 /// Starts a thread for each listener. A thread ends once it was told to stop, has answered what was asked and has sealed its log.
@@ -34,9 +37,22 @@ pub(super) fn start(kit: Kit, listeners: Vec<std::net::TcpListener>) -> io::Resu
     let workers = listeners.len();
     let thread = |(index, listener)| {
         let kit = Arc::clone(&kit);
-        std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || work(&kit, index, workers, listener))
+        std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            let _telling = Telling(kit.trouble.clone());
+            work(&kit, index, workers, listener)
+        })
     };
     listeners.into_iter().enumerate().map(thread).collect()
+}
+
+/// Says that its thread has ended, however it ends.
+struct Telling(UnboundedSender<ServeError>);
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        // Nobody listens once the process is stopping.
+        let _ = self.0.send(ServeError::WorkerEnded);
+    }
 }
 
 fn work(kit: &Kit, index: usize, workers: usize, listener: std::net::TcpListener) -> io::Result<()> {
