@@ -30,8 +30,8 @@ pub(super) fn build(written: Vec<written::Site>, office: &str) -> Judged<Sites> 
     if sites.is_empty() {
         sites.push(unconfigured(LOCAL_SITE, 0, zones.index_of("UTC")?, &LOCAL_HOSTS));
     }
-    // It lives where the first site does: a zone of its own would cost partitions in every table.
-    let zone = sites[0].zone;
+    // Its days stay what they were when a first site is added; only where no zone is left, they are the first site's.
+    let zone = zones.index_of("UTC").unwrap_or(sites[0].zone);
     sites.push(unconfigured(DEMONSTRATION, sites.len(), zone, &[&LOCAL_HOSTS[..], &[office]].concat()));
     Ok(Sites::new(sites, zones.0))
 }

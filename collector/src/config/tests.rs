@@ -42,7 +42,12 @@ fn the_site_of_this_machine_is_gone_once_a_site_is_named_and_the_demonstration_s
     assert!(config.sites.find("localhost").is_none());
     assert!(config.sites.find("example.org").unwrap().hosts.admit("www.example.org"));
     assert_eq!(config.sites.iter().map(|site| &*site.id).collect::<Vec<_>>(), ["example.org", "demo"]);
-    assert_eq!(config.sites.zones().len(), 1, "it costs no zone of its own");
+    let zone = |config: &Config| config.sites.zone(config.sites.find("demo").unwrap().zone).name().to_owned();
+    assert_eq!([zone(&read("").unwrap()), zone(&config)], ["UTC", "UTC"], "its days are the same before and after");
+    let in_zone = |zone: &str| format!("[[site]]\nid = \"{}\"\ntimezone = \"{zone}\"\n", zone.to_ascii_lowercase().replace('/', "."));
+    let elsewhere =
+        ["Berlin", "Paris", "Rome", "Vienna", "Madrid", "Lisbon", "London", "Dublin"].map(|city| in_zone(&format!("Europe/{city}")));
+    assert_eq!(zone(&read(&elsewhere.concat()).unwrap()), "Europe/Berlin", "where no zone is left");
     assert!(complaint("[[site]]\nid = \"demo\"").contains("this is the demonstration's"));
 }
 
