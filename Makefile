@@ -5,6 +5,7 @@
 #   make test     every gate and every test
 #   make lint     the gates alone: format, clippy, documentation, licences and sources
 #   make bench    cost of an event, printed
+#   make picture  the picture of the README, taken again
 #
 # What is downloaded is shared by all clones: ${XDG_CACHE_HOME:-~/.cache}/headcount.
 
@@ -13,7 +14,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/headcount
 DENY_VERSION := 0.20.2
 DENY := $(CACHE)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 
-.PHONY: run build test lint bench assets deps
+.PHONY: run build test lint bench assets deps picture
 
 run: build assets
 	exec target/release/headcount
@@ -46,6 +47,9 @@ assets:
 
 deps:
 	@sh tests/deps.sh test
+
+picture:
+	cd tests/browser && README_PICTURE=../../dashboards/first-page.png node --test --test-name-pattern="picture of the README" pages.test.mjs
 
 # Built without optimisation: that takes a third of the time, and it runs for a second.
 $(DENY):

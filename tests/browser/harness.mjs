@@ -26,6 +26,9 @@ const switches = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
+  "--accept-lang=de-DE",
+  // Sites of tests: every host under .test is this machine (RFC 6761, 6.2).
+  "--host-resolver-rules=MAP *.test 127.0.0.1",
 ];
 
 /** A browser as people use it. Chromium's own agent names itself headless here, which a collector refuses. */
@@ -34,23 +37,27 @@ export const ordinaryAgent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36
 /** How long a test waits for what must come, in milliseconds. */
 const patience = 30_000;
 
-/** Starts one Chromium for a file of tests; `visit` gives each test a fresh profile in it. */
-export function openBrowser() {
+/**
+ * Starts one Chromium for a file of tests; `visit` gives each test a fresh profile in it. `userAgent` is the browser's own: what it sends while a page
+ * goes has that one, whatever the page was told.
+ */
+export function openBrowser({ userAgent } = {}) {
+  const args = userAgent ? [...switches, `--user-agent=${userAgent}`] : switches;
   // Playwright switches the back/forward cache off unless told otherwise.
-  return chromium.launch({ executablePath: executable, headless: true, args: switches, ignoreDefaultArgs: ["--disable-back-forward-cache"] });
+  return chromium.launch({ executablePath: executable, headless: true, args, ignoreDefaultArgs: ["--disable-back-forward-cache"] });
 }
 
 /**
  * A visitor with a fresh profile: `{ context, page, lines, errors, close }`.
  *
- * `userAgent: undefined` keeps Chromium's own, headless one. `doNotTrack` (text) and `globalPrivacyControl` (true) set what page and server see of them.
+ * `userAgent: null` keeps the browser's own. `doNotTrack` (text) and `globalPrivacyControl` (true) set what page and server see of them.
  * `lines` collects what pages print, `errors` what they throw.
  */
 export async function visit(browser, { userAgent = ordinaryAgent, doNotTrack, globalPrivacyControl, ...options } = {}) {
-  const extraHTTPHeaders = {};
+  const extraHTTPHeaders = { ...options.extraHTTPHeaders };
   if (doNotTrack === "1") extraHTTPHeaders.DNT = "1";
   if (globalPrivacyControl) extraHTTPHeaders["Sec-GPC"] = "1";
-  const context = await browser.newContext({ userAgent, locale: "de-DE", extraHTTPHeaders, ...options });
+  const context = await browser.newContext({ ...options, ...(userAgent && { userAgent }), locale: "de-DE", extraHTTPHeaders });
   await context.addInitScript(
     (signals) => {
       for (const [name, value] of Object.entries(signals)) Object.defineProperty(navigator, name, { get: () => value });

@@ -1,5 +1,5 @@
 // The built-in pages in a real Chromium, served as the private listener serves them: the same policy, the sample of the overview, no other host.
-// `SCREENSHOTS=folder node --test pages.test.mjs` keeps pictures of them.
+// `SCREENSHOTS=folder node --test pages.test.mjs` keeps pictures of them; `make picture` renews the one in the README.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
@@ -103,6 +103,16 @@ test("each site shows its totals, its installation check and why events were not
     assert.deepEqual(await page.locator(".notice strong").allTextContents(), ["All visitors look like one", "The site's id is not configured (12 in the last 10 minutes)"]);
     assert.match(await page.locator("footer").textContent(), /48 hours/);
     await picture(page, "desktop-light");
+  }));
+
+test("the picture of the README can be taken", () =>
+  office({ viewport: { width: 960, height: 720 } }, async ({ page, origin, state }) => {
+    Object.assign(state.overview, { proxy_banner: null, unattributed: [], sites: state.overview.sites.slice(0, 2) });
+    await page.goto(origin);
+    await ready(page);
+    const path = process.env.README_PICTURE;
+    const picture = await page.screenshot({ path, fullPage: true });
+    assert.ok(picture.length < 200_000, `${picture.length} bytes`);
   }));
 
 for (const [what, check, words] of [
