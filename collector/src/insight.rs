@@ -19,7 +19,7 @@ use crate::shutdown::Stop;
 use crate::sink::Table;
 use crate::sink::errors::Class;
 use crate::sink::metrics::Metrics as SinkMetrics;
-use crate::site::{DEMONSTRATION, Sites};
+use crate::site::{Basis, Ceiling, DEMONSTRATION, Lowered, Site, Sites};
 use crate::spool::Spool;
 use crate::store::query::{self, SiteTotals};
 use crate::worker::Shared;
@@ -77,14 +77,16 @@ impl Insight for Sources {
         let sites = self.shared.sites.load_full();
         let totals = self.totals(&sites, now).await;
         let unattributed = self.events.recent(UNKNOWN_SITE, now);
+        let overviews: Vec<_> = sites.iter().map(|site| self.site(site, totals.as_ref(), now)).collect();
+        let nobody_told_apart = sites.iter().zip(&overviews).any(|(site, overview)| lacks_visitors(site, overview));
         Overview {
             version: env!("CARGO_PKG_VERSION"),
             read_at_millis: now.0,
             close_after_hours: None,
-            proxy_banner: self.proxy_banner(),
+            proxy_banner: self.proxy_banner(nobody_told_apart),
             store_answers: totals.is_some(),
             unattributed: refused(&unattributed),
-            sites: sites.iter().map(|site| self.site(site, totals.as_ref(), now)).collect(),
+            sites: overviews,
         }
     }
 }
@@ -107,7 +109,7 @@ impl Sources {
         Some(found)
     }
 
-    fn site(&self, site: &crate::site::Site, totals: Option<&HashMap<String, SiteTotals>>, now: UnixMillis) -> SiteOverview {
+    fn site(&self, site: &Site, totals: Option<&HashMap<String, SiteTotals>>, now: UnixMillis) -> SiteOverview {
         let today = totals.map(|totals| {
             totals.get(&*site.id).map_or_else(Totals::default, |found| Totals {
                 views: found.pageviews,
@@ -125,7 +127,12 @@ impl Sources {
         }
     }
 
-    fn proxy_banner(&self) -> Option<&'static str> {
+    fn proxy_banner(&self, nobody_told_apart: bool) -> Option<&'static str> {
+        if nobody_told_apart && self.events.noted(Noted::ForwardingUnnamed) > 0 {
+            return Some(
+                "A trusted proxy names no visitor, so views are counted and visitors are not. Have it send X-Forwarded-For (the README shows how), or, if there is no proxy, set proxy = \"nobody\".",
+            );
+        }
         (self.events.noted(Noted::ForwardingIgnoredPrivate) > 0)
             .then_some("A peer with a private address sends a forwarding header and is not trusted, so all its visitors count as one. If it is your proxy, set proxy = \"docker\" or name its network.")
     }
@@ -234,6 +241,12 @@ impl Sources {
         families.extend(self.sink_gauges());
         families
     }
+}
+
+/// Whether views were counted today, and none of their visitors, on a site that should know them.
+fn lacks_visitors(site: &Site, overview: &SiteOverview) -> bool {
+    let by_visitors = matches!(site.policy.basis, Basis::Exempt(Ceiling::Pseudonymous) | Basis::Consent(Lowered::Drop));
+    by_visitors && overview.today.is_some_and(|today| today.views > 0 && today.visitors == 0)
 }
 
 fn check(recent: &RecentSum, now: UnixMillis) -> Check {

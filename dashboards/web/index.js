@@ -128,7 +128,7 @@ function showNotices(notices) {
 
 function noticesOf({ proxy_banner: proxy, store_answers: answers, unattributed = [] }) {
   const notices = [];
-  if (proxy) notices.push(["All visitors look like one", proxy]);
+  if (proxy) notices.push(["Visitors cannot be told apart", proxy]);
   if (!answers) notices.push(["Today's totals cannot be read now", "Events are still taken and kept; they are counted when ClickHouse answers again."]);
   for (const [reason, count] of unattributed) {
     const [what, why] = refused[reason] ?? [reason, ""];

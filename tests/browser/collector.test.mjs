@@ -83,7 +83,7 @@ test("what a visitor does becomes exactly these rows, and exactly these cells", 
   visitor({}, async ({ page }) => {
     await page.goto(website.at("www.shop.test", "/shop.test/home?utm_source=letter&secret=7#part"));
     // What is below a second of reading waits for the next engagement; this visitor reads for longer.
-    await page.waitForFunction(() => performance.now() > 1_200);
+    await page.waitForFunction((seen) => performance.now() > seen + 1_000, await page.evaluate(() => performance.now()));
     await page.evaluate(() => history.pushState({}, "", "/shop.test/cart"));
     await page.evaluate(() => headcount("purchase", { props: { plan: "pro", seats: 3 }, value: 49.5, currency: "EUR" }));
     // To another of the site's hosts, and back: that page was hidden meanwhile, and comes out of the back/forward cache.
@@ -250,7 +250,7 @@ test("a proxy that is not trusted raises the banner", () =>
     const body = JSON.stringify({ site: "nobody.test", kind: "pageview", url: "https://nobody.test/" });
     assert.equal((await fetch(`${collector.visitors}/in/event`, { method: "POST", headers, body })).status, 400);
     await page.goto(collector.operator);
-    await page.locator(".notice", { hasText: "All visitors look like one" }).waitFor();
+    await page.locator(".notice", { hasText: "Visitors cannot be told apart" }).waitFor();
     await page.locator(".notice", { hasText: "The site's id is not configured" }).waitFor();
     assert.ok(!(await page.content()).includes("192.0.2.7"), "it names no address");
   }));

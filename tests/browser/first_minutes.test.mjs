@@ -78,6 +78,8 @@ test("a site that is added is on the page at once, and what goes wrong with it i
     await page.locator(".notice", { hasText: "The site's id is not configured" }).waitFor();
     await person.page.goto(`http://www.example.test:${site.port}/?site=example.test`);
     await card(page, "example.test").getByText(/Last event \d+ seconds? ago/).waitFor();
+    // Whoever comes from this machine for another host's page is taken for a proxy, and this one names nobody.
+    await page.locator(".notice", { hasText: "A trusted proxy names no visitor" }).waitFor();
     await person.page.goto(`${collector.office}/demo`);
     await person.page.getByText('"kind": "pageview"').waitFor();
     await person.close();

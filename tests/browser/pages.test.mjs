@@ -100,7 +100,7 @@ test("each site shows its totals, its installation check and why events were not
     assert.equal(await card(page, "shop.example").locator(".check").textContent(), "Waiting for the first event");
     assert.equal(await card(page, "old.example").locator(".check").textContent(), "Last event 90 minutes ago");
     assert.deepEqual(await card(page, "old.example").locator("dd").allTextContents(), ["–", "–", "–"]);
-    assert.deepEqual(await page.locator(".notice strong").allTextContents(), ["All visitors look like one", "The site's id is not configured (12 in the last 10 minutes)"]);
+    assert.deepEqual(await page.locator(".notice strong").allTextContents(), ["Visitors cannot be told apart", "The site's id is not configured (12 in the last 10 minutes)"]);
     assert.match(await page.locator("footer").textContent(), /48 hours/);
     await picture(page, "desktop-light");
   }));

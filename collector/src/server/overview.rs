@@ -38,7 +38,7 @@ pub struct Overview {
     pub read_at_millis: i64,
     /// Hours after its start at which a day is closed; `None` while no day is ever closed.
     pub close_after_hours: Option<u16>,
-    /// A proxy in front that the configuration does not trust, so that all its visitors look like one: what to write, naming no address.
+    /// A proxy in front that the configuration does not trust, so that all its visitors look like one, or one that names nobody: what to do, naming no address.
     pub proxy_banner: Option<&'static str>,
     /// Whether today's totals could be read; the counters below are there all the same.
     pub store_answers: bool,
