@@ -3,9 +3,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests and benchmarks wait, measure and spawn as they need")]
 
+pub mod api;
 pub mod bench;
 pub mod collector;
 pub mod engine;
+pub mod frames;
 pub mod http;
 pub mod rollup;
 pub mod segments;
