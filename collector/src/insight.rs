@@ -56,6 +56,7 @@ impl Insight for Sources {
         let nearly = gauge.bytes() >= gauge.bytes_max() / 10 * 9;
         match () {
             () if self.stop.is_ordered() => Readiness::Stopping,
+            () if gauge.is_failing() => Readiness::CannotWrite,
             () if gauge.is_full() || nearly => Readiness::NearlyFull,
             () if self.oldest_unsent() > UNSENT_AGE_READY => Readiness::Behind,
             () => Readiness::Ready,

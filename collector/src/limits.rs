@@ -126,6 +126,11 @@ pub const SEGMENT_ROWS: u32 = 500_000;
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 /// How long after its first row a segment is sealed at the latest.
 pub const SEGMENT_AGE: Duration = Duration::from_secs(1);
+/// Between two tries to seal a segment whose disk did not take its end.
+pub const SEAL_AGAIN_INTERVAL: Duration = Duration::from_secs(1);
+/// How long after a commit that failed the collector says that it cannot write, unless another has succeeded meanwhile. Then it asks for work again:
+/// without any it would never know.
+pub const WRITE_FAILURE_SHOWN: Duration = Duration::from_secs(10);
 /// Rows that wait for one group commit; a commit that would pass it is refused with 503.
 pub const COMMIT_BYTES: usize = 16 * 1024 * 1024;
 
