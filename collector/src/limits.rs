@@ -142,8 +142,8 @@ pub const CLOSE_AFTER_HOURS_DEFAULT: u16 = 48;
 pub const WORKERS: usize = 64;
 /// Bytes of memory for the embedded engine's queries: least, default, most.
 pub const ENGINE_MEMORY_BYTES: (u64, u64, u64) = (512 << 20, 1 << 30, 1 << 40);
-/// Bytes of disk for the spool: least, default, most.
-pub const SPOOL_BYTES: (u64, u64, u64) = (1 << 30, 8 << 30, 1 << 44);
+/// Bytes of disk for the spool: least (one segment at its bound), default, most.
+pub const SPOOL_BYTES: (u64, u64, u64) = (SEGMENT_BYTES, 8 << 30, 1 << 44);
 /// Entries in one of a site's lists of routes, kept paths or kept parameters.
 pub const SITE_RULES: usize = 200;
 
@@ -174,8 +174,8 @@ pub const DATABASE_LOOK_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long the first page waits for the tables; then it shows what the counters say.
 pub const OVERVIEW_DEADLINE: Duration = Duration::from_secs(3);
-/// Age of the oldest event that waits for ClickHouse beyond which the collector says that it is behind.
-pub const UNSENT_AGE_READY: Duration = Duration::from_mins(5);
+/// Age of the oldest event that waits for ClickHouse beyond which the collector says that it is behind: least, default, most.
+pub const BEHIND_AFTER: (Duration, Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5), Duration::from_hours(24));
 
 /// Bytes of rows that the sink hands to an insert at a time ...
 pub const SINK_PIECE_BYTES: usize = 256 * 1024;
