@@ -4,6 +4,7 @@
 #   make build    target/release/headcount
 #   make test     every gate and every test
 #   make lint     the gates alone: format, clippy, documentation, licences and sources
+#   make faults   the long runs of the fault tests (two minutes)
 #   make bench    cost of an event, printed
 #   make picture  the picture of the README, taken again
 #
@@ -14,7 +15,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/headcount
 DENY_VERSION := 0.20.2
 DENY := $(CACHE)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 
-.PHONY: run build test lint bench assets deps picture
+.PHONY: run build test lint faults bench assets deps picture
 
 run: build assets
 	exec target/release/headcount
@@ -36,6 +37,12 @@ lint: $(DENY)
 	cargo clippy --workspace --all-targets --locked --features headcount/leaky -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
 	$(DENY) --log-level error --offline --locked check --hide-inclusion-graph licenses bans sources
+
+faults:
+	@sh tests/deps.sh test
+	@node collector/assets.mjs --tests
+	cargo build --workspace --locked
+	HEADCOUNT_FAULTS=full cargo test --locked -p headcount-tests --test durability -- --nocapture
 
 bench: assets
 	@sh tests/deps.sh build

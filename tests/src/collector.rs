@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::bench::process;
 use crate::binaries;
 use crate::http::{self, Answer};
 
@@ -78,6 +79,11 @@ impl Setup {
     /// The folder of the collector's state.
     pub fn data(&self) -> PathBuf {
         self.path().join("data")
+    }
+
+    /// A client of the embedded engine's tables.
+    pub fn database(&self) -> clickhouse::Client {
+        headcount::sink::client::embedded(&self.data().join("engine/socket"))
     }
 
     /// A command of the binary with this setup, such as `spool ls`.
@@ -255,8 +261,17 @@ impl Collector {
     /// # Panics
     ///
     /// When it does not end within a minute.
-    pub fn stop(mut self) -> ExitStatus {
+    pub fn stop(self) -> ExitStatus {
         self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits for its end, which somebody has ordered; returns how it ended.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end within a minute.
+    pub fn ended(mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
@@ -283,7 +298,31 @@ impl Collector {
     ///
     /// When there is no `kill`.
     pub fn signal(&self, name: &str) {
-        Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status().expect("`kill` is there");
+        signal(self.id(), name);
+    }
+
+    /// The process of its embedded engine, while one lives.
+    pub fn engine(&self) -> Option<u32> {
+        process::children(self.id()).ok()?.first().copied()
+    }
+
+    /// Waits until nothing is in the spool, not even an empty segment.
+    ///
+    /// # Panics
+    ///
+    /// When it does not drain within a minute.
+    pub fn drained(&self) {
+        self.wait_until("the spool to drain", |collector| (collector.metric("headcount_spool_bytes")? < 0.5).then_some(()));
+    }
+
+    /// What `/readyz` says: the status and the word.
+    ///
+    /// # Panics
+    ///
+    /// When there is no answer.
+    pub fn readiness(&self) -> (u16, String) {
+        let answer = http::send(self.private(), "GET", "/readyz", &[], b"").expect("the collector answers");
+        (answer.status, answer.text().trim().to_owned())
     }
 
     /// Everything it has said so far, a line each.
@@ -291,6 +330,15 @@ impl Collector {
         self.seen.extend(self.said.try_iter());
         &self.seen
     }
+}
+
+/// Sends a signal to any process by its name, such as `STOP`.
+///
+/// # Panics
+///
+/// When there is no `kill`.
+pub fn signal(process: u32, name: &str) {
+    Command::new("kill").arg(format!("-{name}")).arg(process.to_string()).status().expect("`kill` is there");
 }
 
 impl Drop for Collector {

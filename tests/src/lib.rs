@@ -9,6 +9,9 @@ pub mod collector;
 pub mod engine;
 pub mod frames;
 pub mod http;
+pub mod law;
+pub mod ledger;
+pub mod plain_server;
 pub mod rollup;
 pub mod segments;
 

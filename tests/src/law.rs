@@ -1,0 +1,32 @@
+//! The conservation law, read from `/metrics` alone: every event that arrived has one outcome, and every accepted one is in one place.
+
+use crate::collector::Collector;
+
+/// Checks both halves of the law at a quiet moment; returns how many events are in the spool.
+///
+/// # Panics
+///
+/// When an event is missing or counted twice.
+pub fn assert_holds(collector: &Collector) -> f64 {
+    let text = collector.operator("/metrics").text();
+    let sum = |prefix: &str| -> f64 {
+        let values = text.lines().filter(|line| line.starts_with(prefix)).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        values.sum()
+    };
+    let outcomes = |outcome: &str| sum(&format!("headcount_events_total{{outcome=\"{outcome}\""));
+    let accepted = outcomes("accepted");
+    let received = sum("headcount_events_received_total");
+    let (refused, dropped, duplicate) = (outcomes("refused"), outcomes("dropped"), outcomes("duplicate"));
+    assert!(
+        (received - accepted - refused - dropped - duplicate).abs() < 0.5,
+        "{received} = {accepted} + {refused} + {dropped} + {duplicate}"
+    );
+    let recovered = sum("headcount_recovered_events");
+    let inserted = sum("headcount_inserted_rows_total{table=\"events\"");
+    let (parked, waiting) = (sum("headcount_parked_events"), sum("headcount_spool_events"));
+    assert!(
+        (accepted + recovered - inserted - parked - waiting).abs() < 0.5,
+        "{accepted} accepted + {recovered} recovered = {inserted} inserted + {parked} parked + {waiting} waiting"
+    );
+    waiting
+}

@@ -1,0 +1,246 @@
+//! The load of fault tests and the ledger of it: every request has a number of its own, so that what was promised is known exactly.
+//!
+//! Events carry their request's name and their place in it as properties `r` and `n`. A number is used once: what got no answer is never repeated, and
+//! another request is sent in its place, until as many as were planned are acknowledged.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use clickhouse::Client;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::collector::BROWSER;
+use crate::http::Connection;
+
+/// Events that are to be stored in each batch; two more are not: one carries Do Not Track, one names a site that is not there.
+pub const BATCH: u64 = 500;
+
+/// What a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// [`BATCH`] events and two more, gzip, to `/v1/events`.
+    Batch,
+    /// One event to `/e`.
+    Beacon,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// A 2xx: each of its events is stored once.
+    Acknowledged,
+    /// A 503: none of its events is.
+    TurnedAway,
+    /// No answer: all of them once, or none.
+    Unanswered,
+}
+
+/// What was sent, and what became of it.
+#[derive(Debug)]
+pub struct Ledger {
+    address: RwLock<SocketAddr>,
+    next: AtomicU64,
+    fates: Mutex<HashMap<(Kind, u64), Fate>>,
+    acknowledged: [AtomicU64; 2],
+    wanted: [u64; 2],
+    /// Requests that nobody has taken on yet.
+    left: [AtomicU64; 2],
+    ended: AtomicUsize,
+    /// Properties that only take room, an event.
+    padding: usize,
+}
+
+impl Ledger {
+    /// A ledger for this many acknowledged batches and beacons, sent to `address`.
+    pub fn new(address: SocketAddr, batches: u64, beacons: u64) -> Self {
+        Self {
+            address: RwLock::new(address),
+            next: AtomicU64::new(1),
+            fates: Mutex::default(),
+            acknowledged: Default::default(),
+            wanted: [batches, beacons],
+            left: [AtomicU64::new(batches), AtomicU64::new(beacons)],
+            ended: AtomicUsize::new(0),
+            padding: 0,
+        }
+    }
+
+    /// The same with events that are larger by this many properties of 450 bytes.
+    #[must_use]
+    pub fn padded(self, padding: usize) -> Self {
+        Self { padding, ..self }
+    }
+
+    /// One request more, which the caller sends and then notes: its number and its body.
+    pub fn draw(&self, kind: Kind) -> (u64, Vec<u8>) {
+        let number = self.next.fetch_add(1, Ordering::SeqCst);
+        let body = if kind == Kind::Batch { self.batch(number) } else { self.event(kind, number, 0).into_bytes() };
+        (number, body)
+    }
+
+    /// Notes what became of a request.
+    pub fn note(&self, kind: Kind, number: u64, fate: Fate) {
+        self.fates().insert((kind, number), fate);
+        if fate == Fate::Acknowledged {
+            self.acknowledged[kind as usize].fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Events of all acknowledged requests.
+    pub fn events(&self) -> u64 {
+        self.acknowledged(Kind::Batch) * BATCH + self.acknowledged(Kind::Beacon)
+    }
+
+    /// The collector listens elsewhere now.
+    pub fn moved(&self, address: SocketAddr) {
+        *self.address.write().unwrap_or_else(PoisonError::into_inner) = address;
+    }
+
+    /// Acknowledged requests of a kind.
+    pub fn acknowledged(&self, kind: Kind) -> u64 {
+        self.acknowledged[kind as usize].load(Ordering::SeqCst)
+    }
+
+    /// Requests of any kind that met this fate.
+    pub fn count(&self, fate: Fate) -> usize {
+        self.fates().values().filter(|found| **found == fate).count()
+    }
+
+    /// Thousandths of the plan that are acknowledged: the least of both kinds.
+    pub fn progress(&self) -> u64 {
+        let share = |kind: Kind| (self.acknowledged(kind) * 1_000).checked_div(self.wanted[kind as usize]).unwrap_or(1_000);
+        share(Kind::Batch).min(share(Kind::Beacon))
+    }
+
+    /// Nothing more is sent, whatever is left of the plan.
+    pub fn end(&self) {
+        self.ended.store(1, Ordering::SeqCst);
+    }
+
+    fn fates(&self) -> std::sync::MutexGuard<'_, HashMap<(Kind, u64), Fate>> {
+        self.fates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends requests of one kind on a kept-alive connection, a new one after each failure, until the plan is fulfilled or [`Ledger::end`].
+    pub fn send(&self, kind: Kind) {
+        let mut connection = None;
+        while self.acknowledged(kind) < self.wanted[kind as usize] && self.ended.load(Ordering::SeqCst) == 0 {
+            let left = &self.left[kind as usize];
+            let claimed = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+            let address = *self.address.read().unwrap_or_else(PoisonError::into_inner);
+            if claimed && connection.is_none() {
+                connection = Connection::open(address).ok();
+            }
+            let fate = match &mut connection {
+                Some(open) if claimed => Some(self.request(kind, open)),
+                _ => None,
+            };
+            if fate != Some(Fate::Acknowledged) {
+                if claimed {
+                    left.fetch_add(1, Ordering::SeqCst);
+                }
+                connection = None;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+
+    fn request(&self, kind: Kind, connection: &mut Connection) -> Fate {
+        let (number, body) = self.draw(kind);
+        let answer = match kind {
+            Kind::Batch => {
+                let key = format!("Idempotency-Key: {number}");
+                let headers = ["User-Agent: okhttp/4.12.0", "Content-Type: application/json", "Content-Encoding: gzip", &key];
+                connection.send("POST", "/v1/events", &headers, &body)
+            }
+            Kind::Beacon => connection.send("POST", "/e", &["Content-Type: text/plain", BROWSER], &body),
+        };
+        let fate = match answer {
+            Ok(answer) if answer.status == 503 => Fate::TurnedAway,
+            Ok(answer) => {
+                assert!(matches!((kind, answer.status), (Kind::Batch, 202) | (Kind::Beacon, 204)), "{kind:?}: {}", answer.status);
+                assert!(kind == Kind::Beacon || answer.text().contains(&format!("\"accepted\":{BATCH}")), "{}", answer.text());
+                Fate::Acknowledged
+            }
+            Err(_) => Fate::Unanswered,
+        };
+        self.note(kind, number, fate);
+        fate
+    }
+
+    fn event(&self, kind: Kind, number: u64, place: u64) -> String {
+        let padding = (0..self.padding).fold(String::new(), |padding, prop| padding + &format!(r#","p{prop}":"{}""#, "head ".repeat(90)));
+        format!(
+            r#"{{"site":"localhost","kind":"pageview","url":"http://localhost/page-{}","referrer":"https://www.google.com/","width":{},"props":{{"r":"{}","n":"{place}"{padding}}}}}"#,
+            (number + place) % 50,
+            [390, 1280, 1920][usize::try_from(place % 3).unwrap_or(0)],
+            name(kind, number),
+        )
+    }
+
+    fn batch(&self, number: u64) -> Vec<u8> {
+        let mut events: Vec<String> = (0..BATCH).map(|place| self.event(Kind::Batch, number, place)).collect();
+        events.push(r#"{"site":"localhost","kind":"pageview","url":"http://localhost/","dnt":true}"#.to_owned());
+        events.push(r#"{"site":"nowhere.example","kind":"pageview","url":"http://nowhere.example/"}"#.to_owned());
+        let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+        packer.write_all(format!("[{}]", events.join(",")).as_bytes()).expect("memory does not fail");
+        packer.finish().expect("memory does not fail")
+    }
+
+    /// Compares the rows in `events` with what was promised, request by request; returns how many rows there are. Then the rollup with the rows, and
+    /// the counts of what was not stored with what each batch carried of it.
+    ///
+    /// # Panics
+    ///
+    /// When anything that was promised is missing, anything is there twice, or anything is there that was not sent.
+    pub async fn assert_kept(&self, client: &Client) -> u64 {
+        crate::engine::eventually(async || client.query("SELECT 1").execute().await.is_ok()).await;
+        let sql = "SELECT props['r'], count(), uniqExact(props['n']) FROM events GROUP BY 1";
+        let rows: Vec<(String, u64, u64)> = client.query(sql).fetch_all().await.expect("the rows");
+        let found: HashMap<String, (u64, u64)> = rows.into_iter().map(|(name, rows, places)| (name, (rows, places))).collect();
+        let total = found.values().map(|(rows, _)| rows).sum();
+        let doubtful = self.compare(found);
+        self.assert_counted(client, doubtful).await;
+        crate::rollup::assert_equals_events(client).await;
+        total
+    }
+
+    /// Compares what was found of each request, rows and distinct places, with its fate; returns how many batches were not acknowledged.
+    fn compare(&self, mut found: HashMap<String, (u64, u64)>) -> u64 {
+        let fates = self.fates();
+        let (mut lost, mut doubled, mut broken, mut doubtful) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        for ((kind, number), fate) in fates.iter() {
+            let events = if *kind == Kind::Batch { BATCH } else { 1 };
+            let name = name(*kind, *number);
+            doubtful += u64::from(*kind == Kind::Batch && *fate != Fate::Acknowledged);
+            match (fate, found.remove(&name)) {
+                (Fate::Acknowledged | Fate::Unanswered, Some((rows, places))) if rows == events && places == events => {}
+                (Fate::TurnedAway | Fate::Unanswered, None) => {}
+                (Fate::Acknowledged, None) => lost.push(name),
+                (_, Some((rows, places))) if rows > places => doubled.push(name),
+                (_, found) => broken.push((name, *fate, found)),
+            }
+        }
+        assert!(lost.is_empty() && doubled.is_empty() && broken.is_empty(), "lost {lost:?}, doubled {doubled:?}, broken {broken:?}");
+        assert!(found.is_empty(), "never sent: {found:?}");
+        doubtful
+    }
+
+    async fn assert_counted(&self, client: &Client, doubtful: u64) {
+        let promised = self.acknowledged(Kind::Batch);
+        for (site, reason) in [("localhost", "dnt"), ("(unknown)", "unknown_site")] {
+            let sql = "SELECT sum(count) FROM outcomes_daily WHERE site = ? AND reason = ?";
+            let counted: u64 = client.query(sql).bind(site).bind(reason).fetch_one().await.expect("the counts");
+            assert!((promised..=promised + doubtful).contains(&counted), "{reason}: {counted} of {promised} and {doubtful} in doubt");
+        }
+    }
+}
+
+fn name(kind: Kind, number: u64) -> String {
+    format!("{}{number}", if kind == Kind::Batch { 'b' } else { 'e' })
+}
