@@ -10,7 +10,7 @@
 //!             time zone, table, column list: each a u16 length and that many bytes of UTF-8
 //!
 //! frame    4  "FRM1"                                          one frame for each request's rows of that day
-//!          4  length of what follows this field, in bytes
+//!          4  length of what follows the next field, in bytes
 //!          4  CRC32C of what follows this field
 //!          4  number of rows, n
 //!          8  keyed hash of (site, idempotency key), or zero
@@ -18,7 +18,7 @@
 //!      8 * n  keyed hash of (site, event id) for each row, or zero
 //!
 //! footer   4  "SEAL"
-//!          4  length of what follows this field: 20
+//!          4  length of what follows the next field: 24
 //!          4  CRC32C of what follows this field
 //!          4  number of frames
 //!          8  number of rows
