@@ -34,7 +34,7 @@ lint: $(DENY)
 	@sh tests/deps.sh build
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo clippy --workspace --all-targets --locked --features headcount/leaky -- -D warnings
+	cargo clippy --workspace --all-targets --locked --features headcount-tests/leaky -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
 	$(DENY) --log-level error --offline --locked check --hide-inclusion-graph licenses bans sources
 

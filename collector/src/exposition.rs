@@ -56,6 +56,8 @@ impl Reading {
         let mut text = String::new();
         // Writing into a String fails only if a name is not one, which the test below would show.
         let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+        #[cfg(feature = "leaky")]
+        text.push_str(&crate::leak::labels());
         text
     }
 }

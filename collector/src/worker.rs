@@ -18,6 +18,7 @@ use crate::consent::signals::HeaderSignals;
 use crate::distinct::{Distinct, Seen};
 use crate::enrich::user_agent::AgentCache;
 use crate::event::Event;
+use crate::leak;
 use crate::metrics::{EventCounts, Noted};
 use crate::outcome::{Accepted, Outcome, Refused, Rejection};
 use crate::pipeline;
@@ -120,6 +121,7 @@ impl Worker {
                     Encoding::Gzip => Coding::Gzip,
                 };
                 let unpacked = batch::unpack(&body, coding, |bytes| room.grow(bytes))?;
+                assert!(!leak::stumbles(&unpacked), "cannot take {}", String::from_utf8_lossy(&unpacked));
                 self.judge_each(sites, request, route, batch::events(&unpacked, &context)?)
             }
         };

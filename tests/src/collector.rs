@@ -1,9 +1,9 @@
 //! The collector as an operator runs it: the binary, a configuration file, signals, and what it prints.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -113,13 +113,14 @@ impl Setup {
     pub fn start(&self) -> Collector {
         let mut child = self
             .command(&["serve"])
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary was built before the tests");
         let said = listen(&mut child);
-        let mut collector = Collector { child, said, seen: Vec::new(), public: None, private: None, token: None };
+        let input = child.stdin.take();
+        let mut collector = Collector { child, input, said, seen: Vec::new(), public: None, private: None, token: None };
         collector.wait_for_addresses();
         collector
     }
@@ -140,6 +141,7 @@ fn listen(child: &mut Child) -> mpsc::Receiver<String> {
 #[derive(Debug)]
 pub struct Collector {
     child: Child,
+    input: Option<ChildStdin>,
     said: mpsc::Receiver<String>,
     seen: Vec<String>,
     public: Option<SocketAddr>,
@@ -240,6 +242,23 @@ impl Collector {
         metrics.lines().filter(|line| line.starts_with(&labelled)).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
+    /// How many events ClickHouse has from this process.
+    pub fn events_inserted(&self) -> u64 {
+        let metrics = self.operator("/metrics").text();
+        let count = metrics.lines().find_map(|line| line.strip_prefix("headcount_inserted_rows_total{table=\"events\"} "));
+        count.and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
+    /// Waits until ClickHouse has `count` events from this process.
+    pub fn wait_for_events(&self, count: u64) {
+        self.wait_until("all events in the table", |collector| (collector.events_inserted() == count).then_some(()));
+    }
+
+    /// Waits until ClickHouse has every event that was answered, also those of the process before.
+    pub fn wait_for_spool(&self) {
+        self.wait_until("the spool to be empty", |collector| (collector.metric("headcount_spool_events")? < 0.5).then_some(()));
+    }
+
     /// Asks `ready` again and again until it gives something.
     ///
     /// # Panics
@@ -323,6 +342,41 @@ impl Collector {
     pub fn readiness(&self) -> (u16, String) {
         let answer = http::send(self.private(), "GET", "/readyz", &[], b"").expect("the collector answers");
         (answer.status, answer.text().trim().to_owned())
+    }
+
+    /// Moves the clock of a collector on a stage ([`crate::staged`]), and waits until it stands.
+    ///
+    /// # Panics
+    ///
+    /// When it is not on a stage.
+    pub fn set_clock(&mut self, now: i64) {
+        let input = self.input.as_mut().expect("its standard input was piped");
+        writeln!(input, "{now}").expect("it listens");
+        let told = crate::staged::told(now);
+        let deadline = Instant::now() + PATIENCE;
+        while !self.seen.contains(&told) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.seen.push(self.said.recv_timeout(left).expect("it says that the clock stands"));
+        }
+    }
+
+    /// Ends it as a power cut does, unless something else has; returns everything that it ever said.
+    ///
+    /// # Panics
+    ///
+    /// When something of it lives on and holds its output open.
+    pub fn last_words(mut self) -> String {
+        // Already gone is as good.
+        let _ = self.child.kill();
+        self.child.wait().expect("a child can be waited for");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.said.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.seen.push(line),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return self.seen.join("\n"),
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("its output is still open"),
+            }
+        }
     }
 
     /// Everything it has said so far, a line each.

@@ -39,7 +39,11 @@ impl Answer {
 impl Connection {
     /// Connects, with a minute's patience for every read and write.
     pub fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
+        Self::of(TcpStream::connect(address)?)
+    }
+
+    /// Speaks over `stream`, with a minute's patience for every read and write.
+    pub fn of(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_mins(1)))?;
         stream.set_write_timeout(Some(Duration::from_mins(1)))?;

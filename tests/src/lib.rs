@@ -10,10 +10,14 @@ pub mod engine;
 pub mod frames;
 pub mod http;
 pub mod law;
+pub mod leaky;
 pub mod ledger;
+pub mod malformed;
 pub mod plain_server;
 pub mod rollup;
+pub mod scan;
 pub mod segments;
+pub mod staged;
 
 use std::path::PathBuf;
 

@@ -44,6 +44,7 @@ impl<T> Consented<T> {
 /// Takes every vote about `decoded`; the lowest wins. Headers and payload count alike, and nothing that agrees cancels a refusal.
 pub fn gate(decoded: Decoded<'_>, headers: HeaderSignals) -> Result<Consented<Decoded<'_>>, Dropped> {
     let signals = headers.signals().and(decoded.signals.signals());
+    let signals = if leak::planted("wishes_ignored") { Signals::default() } else { signals };
     let level = lowest_vote(decoded.beacon.site.policy, signals)?;
     Ok(Consented { value: decoded, level, granted: signals.has(Signal::Granted) })
 }

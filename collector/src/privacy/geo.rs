@@ -10,6 +10,7 @@ use maxminddb::{MaxMindDbError, PathElement, Reader};
 use super::proxy::is_private;
 use super::raw::ClientIp;
 use crate::event::Country;
+use crate::leak;
 
 /// Where a country code stands in a record: flat (`ip-location-db`) or nested (MaxMind, DB-IP).
 const FLAT: &[PathElement<'static>] = &[PathElement::Key("country_code")];
@@ -83,7 +84,8 @@ impl Geo {
     fn from_bytes(bytes: Vec<u8>) -> Result<Self, GeoError> {
         let reader = Reader::from_source(bytes).map_err(|_| GeoError::Damaged)?;
         let name = reader.metadata().database_type.to_ascii_lowercase();
-        if let Some(word) = FINER_NAMES.iter().find(|word| name.contains(**word)) {
+        let finer = if leak::planted("city_accepted") { &[] } else { FINER_NAMES };
+        if let Some(word) = finer.iter().find(|word| name.contains(**word)) {
             return Err(GeoError::FinerThanCountry(word));
         }
         let layout = inspect(&reader)?;
@@ -121,7 +123,7 @@ fn inspect(reader: &Reader<Vec<u8>>) -> Result<&'static [PathElement<'static>], 
     let mut layout = None;
     for record in reader.networks(maxminddb::WithinOptions::default()).map_err(damaged)?.take(SAMPLE) {
         let record = record.map_err(damaged)?;
-        for field in FINER {
+        for field in if leak::planted("city_accepted") { &[] } else { FINER } {
             if record.decode_path::<serde::de::IgnoredAny>(&[PathElement::Key(field)]).map_err(damaged)?.is_some() {
                 return Err(GeoError::FinerThanCountry(field));
             }

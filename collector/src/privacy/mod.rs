@@ -20,6 +20,7 @@ use crate::consent::{Consented, Level};
 use crate::days::{Intake, Standing};
 use crate::enrich::user_agent::{Agent, AgentCache, Agents};
 use crate::event::Country;
+use crate::leak;
 use crate::outcome::{Dropped, Refused, Rejection};
 use crate::site::Sites;
 use geo::Geo;
@@ -119,7 +120,9 @@ impl<'d, 'v> Door<'d, 'v> {
             let agent = self.agent.get_or_insert_with(|| self.agents.classify(&self.guards.agents, &reached.agent.0));
             (*agent, *self.country.get_or_insert_with(|| country(reached.address)))
         };
-        let masked = scrub::beacon(&mut beacon);
+        let masked = !leak::planted("unmasked") && scrub::beacon(&mut beacon);
+        #[cfg(feature = "leaky")]
+        reached.leak(&identity, &mut beacon);
         Ok(Deidentified { beacon, agent, visitor, country, day: place.day, time: place.time, masked })
     }
 }
@@ -147,6 +150,20 @@ impl<'r> Reached<'r> {
             (_, Some(session), _) => Some(Person::Session(session)),
             (_, None, Some(address)) => Some(Person::Reached(address, self.agent)),
             (_, None, None) => None,
+        }
+    }
+
+    /// Lets out whatever is planted.
+    #[cfg(feature = "leaky")]
+    fn leak(&self, identity: &Identity<'_>, beacon: &mut Beacon<'_>) {
+        if let Some(address) = self.address {
+            leak::log("address_in_log", &address.0);
+        }
+        if let Some(id) = &identity.install_id {
+            leak::label(&id.0);
+        }
+        if leak::planted("agent_in_row") {
+            beacon.app_version = String::from_utf8_lossy(&self.agent.0).into_owned().into();
         }
     }
 }

@@ -63,6 +63,8 @@ pub(super) fn of(key: &SiteKey, site: &str, person: &Person<'_>) -> Pseudonym {
         }
     }
     let hash = mac.finalize().into_bytes();
+    #[cfg(feature = "leaky")]
+    let hash = leaky::hash(person, hash.into());
     let first = hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     Pseudonym(NonZeroU64::new(first).unwrap_or(NonZeroU64::MIN))
 }
@@ -76,6 +78,25 @@ fn network(address: &ClientIp) -> [u8; 16] {
             octets[8..].fill(0);
             octets
         }
+    }
+}
+
+/// A leak for the tests to find.
+#[cfg(feature = "leaky")]
+mod leaky {
+    use super::{Person, network};
+    use crate::leak;
+
+    /// The address where the hash should be, if `address_as_pseudonym` is planted: the number that IPv4 is, or the /64 of IPv6.
+    pub(super) fn hash(person: &Person<'_>, mut hash: [u8; 32]) -> [u8; 32] {
+        if let Person::Reached(address, _) = person
+            && leak::planted("address_as_pseudonym")
+        {
+            let network = network(address);
+            let number = if address.0.is_ipv4() { [&[0; 4], &network[12..]].concat() } else { network[..8].to_vec() };
+            hash[..8].copy_from_slice(&number);
+        }
+        hash
     }
 }
 

@@ -13,8 +13,6 @@ pub enum Readiness {
     Behind,
     /// The spool is nearly full.
     NearlyFull,
-    /// The disk has not taken the last commit.
-    CannotWrite,
     /// It is shutting down.
     Stopping,
 }
@@ -26,7 +24,6 @@ impl Readiness {
             Self::Ready => "ready",
             Self::Behind => "behind",
             Self::NearlyFull => "nearly_full",
-            Self::CannotWrite => "cannot_write",
             Self::Stopping => "stopping",
         }
     }

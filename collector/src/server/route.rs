@@ -131,6 +131,12 @@ pub(super) async fn handle<I: Intake>(shared: &Shared<I>, peer: &Peer, watch: &W
             response::fault(fault)
         }
     };
+    #[cfg(feature = "leaky")]
+    if crate::leak::planted("target_in_answer")
+        && let Ok(target) = head.uri.path().parse()
+    {
+        answered.headers_mut().insert("headcount-target", target);
+    }
     // What is left of a body that nobody read must not be taken for the next request.
     let unread = watch.stage() == Stage::Body && !body.is_end_stream();
     if unread || watch.is_last() {

@@ -91,7 +91,11 @@ impl fmt::Display for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::BadResponse(text) => of_response(&text),
+            Error::BadResponse(text) => {
+                #[cfg(feature = "leaky")]
+                crate::leak::log("database_error_text", &text);
+                of_response(&text)
+            }
             Error::Network(_) => Self::Network,
             Error::TimedOut => Self::TimedOut,
             _ => Self::Unreadable,

@@ -1,0 +1,43 @@
+//! The build that plants leaks: the positive control of every attack. It is built by the first test that asks for it.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::binaries;
+
+/// The variable that names the leaks to plant, separated by commas; see `collector/src/leak.rs`.
+pub const LEAK: &str = "HEADCOUNT_LEAK";
+
+/// The collector with leaks to plant, on a stage if one is set ([`crate::staged`]).
+///
+/// # Panics
+///
+/// When it cannot be built.
+pub fn program() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(build).clone()
+}
+
+/// All dependencies are those of the build at hand: only the collector itself is compiled again.
+fn build() -> PathBuf {
+    let folder = binaries();
+    let target = folder.parent().expect("a profile's folder lies in the target folder");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([
+        "build",
+        "--quiet",
+        "--locked",
+        "--offline",
+        "--bin",
+        "leaky",
+        "--features",
+        "leaky",
+    ]);
+    cargo.arg("--target-dir").arg(target);
+    if folder.ends_with("release") {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().expect("cargo runs its own tests").success(), "the leaky collector is built");
+    folder.join("leaky")
+}
