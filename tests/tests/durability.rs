@@ -1,6 +1,6 @@
 //! What is acknowledged is stored exactly once, whatever is killed: the real binary, the real engine, `kill -9`.
 //!
-//! A short run belongs to every test run. `HEADCOUNT_FAULTS=full` makes it 200,000 events in batches and 20,000 beacons (`make faults`);
+//! `cargo test` makes a short run. `HEADCOUNT_FAULTS=full` makes it 200,000 events in batches and 20,000 beacons (`make test`, `make faults`);
 //! `HEADCOUNT_SEED` repeats the moments of an earlier run as far as two processes can be repeated.
 
 #![allow(
