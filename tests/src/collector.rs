@@ -360,15 +360,12 @@ impl Collector {
         }
     }
 
-    /// Ends it as a power cut does, unless something else has; returns everything that it ever said.
+    /// Waits for its end, which somebody has ordered; returns everything that it ever said.
     ///
     /// # Panics
     ///
-    /// When something of it lives on and holds its output open.
+    /// When it does not end within a minute.
     pub fn last_words(mut self) -> String {
-        // Already gone is as good.
-        let _ = self.child.kill();
-        self.child.wait().expect("a child can be waited for");
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.said.recv_timeout(deadline.saturating_duration_since(Instant::now())) {

@@ -20,7 +20,8 @@ fn refusal(setup: &Setup) -> Option<String> {
     let (tell, told) = mpsc::channel();
     std::thread::spawn(move || tell.send(out.lines().map_while(Result::ok).any(|line| line.starts_with("visitors"))));
     if told.recv_timeout(Duration::from_mins(1)).expect("it serves or it ends") {
-        child.kill().unwrap();
+        // In order, so that its engine has ended too when the folder goes.
+        assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
         child.wait().unwrap();
         return None;
     }

@@ -33,8 +33,9 @@ fn agent(visitor: u8) -> String {
 
 /// What the adversary has in the end.
 struct Loot {
-    setup: Setup,
+    /// Ends before its folder goes: fields are dropped in their order.
     collector: Collector,
+    setup: Setup,
     /// The key of the first day, which he did not have when he should have: the test read it then.
     first_key: [u8; 32],
     /// The keys that live on the last day.

@@ -123,6 +123,8 @@ fn send_malformed(collector: &Collector, requests: usize) -> Answers {
 /// What the operator saw of it, to the last line of the log.
 fn of_the_operator(collector: Collector) -> BTreeSet<Hit> {
     let pages = ["/", "/metrics"].map(|page| (page, collector.operator(page).text()));
+    // An orderly end would wait for a database that refuses.
+    collector.signal("KILL");
     let texts = pages.into_iter().chain([("the log", collector.last_words())]);
     texts.flat_map(|(place, text)| scanner().bytes(place, text.as_bytes())).collect()
 }
@@ -214,6 +216,7 @@ fn panic(leaks: &str) -> BTreeSet<Hit> {
     assert_eq!((answer.status, &*answer.text()), (500, r#"{"error":"internal"}"#));
     answers.judge(&answer);
     assert_eq!(answers.hits, BTreeSet::new());
+    collector.signal("TERM");
     let log = collector.last_words();
     assert!(log.contains("panicked"), "the panic is told: {log}");
     scanner().bytes("the log", log.as_bytes()).into_iter().collect()

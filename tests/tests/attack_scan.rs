@@ -187,6 +187,7 @@ fn attack(setup: Setup) -> BTreeSet<Hit> {
     let collector = search.setup.start();
     collector.wait_for_spool();
     search.running(&collector);
+    collector.signal("TERM");
     search.text("the log", &collector.last_words());
     search.disk();
     search.hits
