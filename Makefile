@@ -27,6 +27,7 @@ build:
 test: lint
 	@sh tests/deps.sh test
 	@node collector/assets.mjs --tests
+	cargo build --workspace --locked
 	HEADCOUNT_FAULTS=full cargo test --workspace --locked
 	@sh tests/scripts.sh
 
