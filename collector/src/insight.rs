@@ -9,7 +9,7 @@ use clickhouse::Client;
 use crate::clock::UnixMillis;
 use crate::config::Config;
 use crate::exposition::{Family, Reading};
-use crate::limits::{OVERVIEW_DEADLINE, UNSENT_AGE_READY};
+use crate::limits::OVERVIEW_DEADLINE;
 use crate::metrics::{AllEventCounts, Noted, RecentSum};
 use crate::outcome::{Accepted, Dropped, Outcome, Refused};
 use crate::row::UNKNOWN_SITE;
@@ -56,8 +56,9 @@ impl Insight for Sources {
         let nearly = gauge.bytes() >= gauge.bytes_max() / 10 * 9;
         match () {
             () if self.stop.is_ordered() => Readiness::Stopping,
+            () if gauge.is_failing() => Readiness::CannotWrite,
             () if gauge.is_full() || nearly => Readiness::NearlyFull,
-            () if self.oldest_unsent() > UNSENT_AGE_READY => Readiness::Behind,
+            () if self.oldest_unsent() > self.config.spool.behind_after => Readiness::Behind,
             () => Readiness::Ready,
         }
     }

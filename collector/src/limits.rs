@@ -126,6 +126,11 @@ pub const SEGMENT_ROWS: u32 = 500_000;
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 /// How long after its first row a segment is sealed at the latest.
 pub const SEGMENT_AGE: Duration = Duration::from_secs(1);
+/// Between two tries to seal a segment whose disk did not take its end.
+pub const SEAL_AGAIN_INTERVAL: Duration = Duration::from_secs(1);
+/// How long after a commit that failed the collector says that it cannot write, unless another has succeeded meanwhile. Then it asks for work again:
+/// without any it would never know.
+pub const WRITE_FAILURE_SHOWN: Duration = Duration::from_secs(10);
 /// Rows that wait for one group commit; a commit that would pass it is refused with 503.
 pub const COMMIT_BYTES: usize = 16 * 1024 * 1024;
 
@@ -137,8 +142,8 @@ pub const CLOSE_AFTER_HOURS_DEFAULT: u16 = 48;
 pub const WORKERS: usize = 64;
 /// Bytes of memory for the embedded engine's queries: least, default, most.
 pub const ENGINE_MEMORY_BYTES: (u64, u64, u64) = (512 << 20, 1 << 30, 1 << 40);
-/// Bytes of disk for the spool: least, default, most.
-pub const SPOOL_BYTES: (u64, u64, u64) = (1 << 30, 8 << 30, 1 << 44);
+/// Bytes of disk for the spool: least (one segment at its bound), default, most.
+pub const SPOOL_BYTES: (u64, u64, u64) = (SEGMENT_BYTES, 8 << 30, 1 << 44);
 /// Entries in one of a site's lists of routes, kept paths or kept parameters.
 pub const SITE_RULES: usize = 200;
 
@@ -169,8 +174,8 @@ pub const DATABASE_LOOK_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long the first page waits for the tables; then it shows what the counters say.
 pub const OVERVIEW_DEADLINE: Duration = Duration::from_secs(3);
-/// Age of the oldest event that waits for ClickHouse beyond which the collector says that it is behind.
-pub const UNSENT_AGE_READY: Duration = Duration::from_mins(5);
+/// Age of the oldest event that waits for ClickHouse beyond which the collector says that it is behind: least, default, most.
+pub const BEHIND_AFTER: (Duration, Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5), Duration::from_hours(24));
 
 /// Bytes of rows that the sink hands to an insert at a time ...
 pub const SINK_PIECE_BYTES: usize = 256 * 1024;

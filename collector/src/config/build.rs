@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::Uri;
 use hyper::header::{HeaderName, HeaderValue};
@@ -252,7 +253,17 @@ fn close_after_hours(written: Option<i64>) -> Judged<u16> {
 }
 
 fn spool(written: &written::Spool) -> Judged<Spool> {
-    Ok(Spool { max_bytes: bytes("spool.max_bytes", written.max_bytes, limits::SPOOL_BYTES)? })
+    let max_bytes = bytes("spool.max_bytes", written.max_bytes, limits::SPOOL_BYTES)?;
+    let (least, default, most) = limits::BEHIND_AFTER;
+    let behind_after = match written.behind_after_seconds {
+        None => default,
+        Some(seconds) => {
+            let given = u64::try_from(seconds).ok().map(Duration::from_secs).filter(|given| (least..=most).contains(given));
+            let allowed = || format!("must be {} to {}", least.as_secs(), most.as_secs());
+            given.ok_or_else(|| Fault::of("spool.behind_after_seconds", seconds, allowed()))?
+        }
+    };
+    Ok(Spool { max_bytes, behind_after })
 }
 
 /// A size between the least and the most; the one in the middle is the default.

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::Uri;
 use hyper::header::HeaderName;
@@ -179,6 +180,8 @@ impl fmt::Debug for Password {
 pub struct Spool {
     /// The most that it takes of the disk; over it, events are refused with 503.
     pub max_bytes: u64,
+    /// How old the oldest event that waits for ClickHouse may be before the collector says that it is behind.
+    pub behind_after: Duration,
 }
 
 /// What is logged, and how.

@@ -76,6 +76,7 @@ fn the_example_file_is_read_and_shows_the_defaults() {
     assert_eq!(example.private.listen, default.private.listen);
     assert_eq!(example.close_after_hours, default.close_after_hours);
     assert_eq!(example.spool.max_bytes, default.spool.max_bytes);
+    assert_eq!(example.spool.behind_after, default.spool.behind_after);
     assert_eq!(example.sites.zones()[0].name(), "Europe/Berlin");
     let policy = example.sites.find("example.org").unwrap().policy;
     assert_eq!(policy, default.sites.find("demo").unwrap().policy);
@@ -126,7 +127,8 @@ fn a_wrong_value_is_told_with_its_place_key_value_and_what_is_allowed() {
             "[log]\nlevel = \"loud\"",
             "headcount.toml:2: log.level = \"loud\": must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
         ),
-        ("[spool]\nmax_bytes = 5", "headcount.toml:2: spool.max_bytes = 5: must be 1073741824 to 17592186044416 bytes"),
+        ("[spool]\nmax_bytes = 5", "headcount.toml:2: spool.max_bytes = 5: must be 67108864 to 17592186044416 bytes"),
+        ("[spool]\nbehind_after_seconds = 0", "headcount.toml:2: spool.behind_after_seconds = 0: must be 1 to 86400"),
         ("[engine]\nmemory_bytes = -1", "headcount.toml:2: engine.memory_bytes = -1: must be 536870912 to 1099511627776 bytes"),
         (
             "proxy = [\"10.0.0.0/8\", \"ten\"]",

@@ -109,6 +109,7 @@ pub(super) struct ClickHouse {
 #[serde(deny_unknown_fields)]
 pub(super) struct Spool {
     pub(super) max_bytes: Option<i64>,
+    pub(super) behind_after_seconds: Option<i64>,
 }
 
 /// `[log]`

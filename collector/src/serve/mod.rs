@@ -219,7 +219,13 @@ impl Running {
         let ended = ended.map_err(|_| ServeError::WorkerEnded)?;
         self.restoring.abort();
         // The workers held the only senders: the sink ends once it has delivered what they sealed.
-        if tokio::time::timeout(SHUTDOWN_DEADLINE, self.delivery).await.is_err() {
+        let mut answering = self.database.incarnation();
+        let delivered = tokio::select! {
+            ended = tokio::time::timeout(SHUTDOWN_DEADLINE, self.delivery) => ended.is_ok(),
+            // With nobody to deliver to there is nothing to wait for.
+            _ = answering.wait_for(Option::is_none) => false,
+        };
+        if !delivered {
             tracing::warn!("ClickHouse did not take everything in time; the rest waits in the spool for the next start");
         }
         self.database.stop().await;

@@ -13,6 +13,8 @@ pub enum Readiness {
     Behind,
     /// The spool is nearly full.
     NearlyFull,
+    /// The disk has not taken the last commit.
+    CannotWrite,
     /// It is shutting down.
     Stopping,
 }
@@ -24,6 +26,7 @@ impl Readiness {
             Self::Ready => "ready",
             Self::Behind => "behind",
             Self::NearlyFull => "nearly_full",
+            Self::CannotWrite => "cannot_write",
             Self::Stopping => "stopping",
         }
     }

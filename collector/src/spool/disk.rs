@@ -55,6 +55,8 @@ fn write_zeros(file: &File, offset: u64, length: u64) -> io::Result<()> {
 
 /// Writes all of `bytes` at `offset`.
 pub(super) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    #[cfg(test)]
+    fault::meet(fault::Call::Write)?;
     file.write_all_at(bytes, offset)
 }
 
@@ -74,11 +76,15 @@ pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result
 
 /// Puts what was written to the file, and its length, on the disk itself.
 pub(super) fn sync(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    fault::meet(fault::Call::Sync)?;
     file.sync_data()
 }
 
 /// Puts the names in `folder` on the disk itself: a file that was made, renamed or removed there.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    fault::meet(fault::Call::SyncFolder)?;
     File::open(folder)?.sync_all()
 }
 
@@ -94,6 +100,8 @@ pub(super) fn length(file: &File) -> io::Result<u64> {
 
 /// Gives the file at `from` the name `to`, replacing what has it.
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    fault::meet(fault::Call::Rename)?;
     std::fs::rename(from, to)
 }
 
@@ -130,4 +138,47 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)
+}
+
+/// Failures on order, for tests: the calls that one thread makes.
+#[cfg(test)]
+pub(super) mod fault {
+    use std::cell::Cell;
+    use std::io;
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(in crate::spool) enum Call {
+        Write,
+        Sync,
+        Rename,
+        SyncFolder,
+    }
+
+    thread_local! {
+        static ORDERED: Cell<Option<(Call, u32)>> = const { Cell::new(None) };
+    }
+
+    /// Lets the call of this kind fail that comes after `skipped` others, once.
+    pub(in crate::spool) fn order(call: Call, skipped: u32) {
+        ORDERED.set(Some((call, skipped)));
+    }
+
+    /// Whether what was ordered is yet to come.
+    pub(in crate::spool) fn is_ordered() -> bool {
+        ORDERED.get().is_some()
+    }
+
+    pub(super) fn meet(call: Call) -> io::Result<()> {
+        match ORDERED.get() {
+            Some((ordered, 0)) if ordered == call => {
+                ORDERED.set(None);
+                Err(io::Error::from_raw_os_error(5))
+            }
+            Some((ordered, left)) if ordered == call => {
+                ORDERED.set(Some((call, left - 1)));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
 }

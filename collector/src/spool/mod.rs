@@ -31,11 +31,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::clock::UnixMillis;
+use crate::clock::{Clock, UnixMillis};
+use crate::limits::WRITE_FAILURE_SHOWN;
 use format::Header;
 pub use sealed::Sealed;
 pub use writer::{Log, Receipt, Rows, Unavailable};
@@ -174,11 +176,22 @@ pub struct Gauge {
     events: AtomicU64,
     /// When each sealed segment that waits was begun, by batch.
     waiting: Mutex<BTreeMap<u64, UnixMillis>>,
+    /// When the last commit failed, if none has succeeded since.
+    failed: Mutex<Option<Instant>>,
+    failing: AtomicBool,
 }
 
 impl Gauge {
     fn new(bytes_max: u64) -> Self {
-        Self { bytes: AtomicU64::new(0), bytes_max, full: AtomicBool::new(false), events: AtomicU64::new(0), waiting: Mutex::default() }
+        Self {
+            bytes: AtomicU64::new(0),
+            bytes_max,
+            full: AtomicBool::new(false),
+            events: AtomicU64::new(0),
+            waiting: Mutex::default(),
+            failed: Mutex::default(),
+            failing: AtomicBool::new(false),
+        }
     }
 
     /// Bytes on disk now.
@@ -199,6 +212,29 @@ impl Gauge {
     /// Synced events that are neither confirmed nor parked.
     pub fn events(&self) -> u64 {
         self.events.load(Ordering::Relaxed)
+    }
+
+    /// Whether a commit has failed in the last [`WRITE_FAILURE_SHOWN`] and none has succeeded since.
+    pub fn is_failing(&self) -> bool {
+        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.is_some_and(|failed| Clock::monotonic().duration_since(failed) < WRITE_FAILURE_SHOWN)
+    }
+
+    /// Told after every commit; a lock is taken only when something failed.
+    fn commit_ended(&self, failure: Option<&io::Error>) {
+        if failure.is_none() && !self.failing.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        match (failure, *failed) {
+            (Some(error), None) => {
+                tracing::error!(kind = ?error.kind(), "the disk does not take a commit; its requests are answered with 503");
+            }
+            (None, Some(_)) => tracing::info!("the disk takes commits again"),
+            _ => {}
+        }
+        *failed = failure.map(|_| Clock::monotonic());
+        self.failing.store(failure.is_some(), Ordering::Relaxed);
     }
 
     /// When the oldest sealed segment that waits was begun.

@@ -58,6 +58,10 @@ fn parked_events(path: &Path) -> io::Result<u64> {
 }
 
 fn segment(spool: &Spool, path: &Path, recovered: &mut Recovered) -> io::Result<()> {
+    if path.extension().is_some_and(|extension| extension == "open") && path.with_extension("sealed").exists() {
+        // A copy was made of what was to be kept of it, synced whole before it got its name. It may have been sent already, so it alone counts.
+        return disk::remove(path);
+    }
     let file = disk::open(path)?;
     let length = disk::length(&file)?;
     let Some((header, start)) = read_header(&file)? else {
@@ -87,6 +91,7 @@ fn segment(spool: &Spool, path: &Path, recovered: &mut Recovered) -> io::Result<
     let pieces: Vec<Range> = std::iter::once(start).chain(scan.good).collect();
     let length = rewrite(&file, &pieces, &scan.totals, &target)?;
     if path != target {
+        disk::sync_folder(spool.folder())?;
         disk::remove(path)?;
     }
     recovered.sealed.push(adopt(target, header, scan.totals, length, gauge));

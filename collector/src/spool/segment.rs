@@ -29,13 +29,13 @@ pub(super) struct SegmentFile {
     folder: PathBuf,
     file: File,
     header: Header,
-    /// Where what is synced ends.
-    synced: u64,
+    /// Where what its senders were told is durable ends.
+    kept: u64,
     /// Where what is written ends.
     written: u64,
     /// Where the preallocated space ends.
     allocated: u64,
-    /// What the synced frames hold.
+    /// What the kept frames hold.
     totals: Totals,
     poisoned: bool,
     gauge: Arc<Gauge>,
@@ -51,7 +51,7 @@ impl SegmentFile {
             folder: folder.to_owned(),
             file,
             header,
-            synced: 0,
+            kept: 0,
             written: 0,
             allocated: 0,
             totals: Totals::default(),
@@ -92,51 +92,58 @@ impl SegmentFile {
         Ok(())
     }
 
-    /// Syncs what was appended; from here on it holds `totals`. A failure poisons the segment: the system may have thrown the pages away, so a
-    /// second try that succeeds would prove nothing.
-    pub(super) fn sync(&mut self, totals: Totals) -> io::Result<()> {
-        disk::sync(&self.file).inspect_err(|_| self.poisoned = true)?;
-        self.gauge.events_came(events_of(&self.header, &totals) - events_of(&self.header, &self.totals));
-        self.synced = self.written;
-        self.totals = totals;
-        Ok(())
+    /// Syncs what was appended. A failure poisons the segment: the system may have thrown the pages away, so a second try that succeeds would prove
+    /// nothing.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        disk::sync(&self.file).inspect_err(|_| self.poisoned = true)
     }
 
-    /// Ends the segment. What was not synced is cut off. `None` when it holds no rows; then the file is gone.
-    pub(super) fn seal(mut self) -> io::Result<Option<Sealed>> {
+    /// From here on the segment holds what was synced, which is `totals`: the whole commit succeeded, and its senders are told so.
+    pub(super) fn keep(&mut self, totals: Totals) {
+        self.gauge.events_came(events_of(&self.header, &totals) - events_of(&self.header, &self.totals));
+        self.kept = self.written;
+        self.totals = totals;
+    }
+
+    /// Ends the segment. What was not kept is cut off. `None` when it holds no rows; then the file is gone. After a failure it may be tried again.
+    pub(super) fn seal(&mut self) -> io::Result<Option<Sealed>> {
         if self.totals.rows == 0 {
             self.discard();
             return Ok(None);
         }
-        if self.poisoned {
-            return self.rescue().map(Some);
-        }
-        self.written = self.synced;
-        self.append(&self.totals.encode())?;
-        disk::truncate(&self.file, self.written)?;
-        disk::sync(&self.file)?;
+        let length = if self.poisoned { self.rescue()? } else { self.finish()? };
+        self.gauge.add(length);
+        self.gauge.subtract(std::mem::take(&mut self.allocated));
         let path = sealed_path(&self.folder, self.header.batch);
-        disk::rename(&open_path(&self.folder, self.header.batch), &path)?;
-        disk::sync_folder(&self.folder)?;
-        self.gauge.subtract(self.allocated - self.written);
-        Ok(Some(Sealed::new(path, self.header, self.totals, self.written, self.gauge)))
+        Ok(Some(Sealed::new(path, self.header.clone(), self.totals, length, Arc::clone(&self.gauge))))
     }
 
-    /// Copies what was synced into a new file, because the poisoned one is never written or synced again.
-    fn rescue(self) -> io::Result<Sealed> {
+    /// Writes the footer and gives the file its new name; returns its length. The name itself is not synced: after a power cut the file has one or the
+    /// other, and recovery takes either for what it is.
+    fn finish(&mut self) -> io::Result<u64> {
+        self.written = self.kept;
+        self.append(&self.totals.encode())?;
+        disk::truncate(&self.file, self.written)?;
+        self.sync()?;
+        disk::rename(&open_path(&self.folder, self.header.batch), &sealed_path(&self.folder, self.header.batch))?;
+        Ok(self.written)
+    }
+
+    /// Copies what was kept into a new file, because the poisoned one is never written or synced again; returns the length of the new one. Here names
+    /// matter: the old file may hold more than was kept, and must not come back once the new one is gone.
+    fn rescue(&self) -> io::Result<u64> {
         let path = sealed_path(&self.folder, self.header.batch);
-        let length = rewrite(&self.file, &[Range { offset: 0, length: self.synced }], &self.totals, &path)?;
+        let length = rewrite(&self.file, &[Range { offset: 0, length: self.kept }], &self.totals, &path)?;
+        disk::sync_folder(&self.folder)?;
         disk::remove(&open_path(&self.folder, self.header.batch))?;
         disk::sync_folder(&self.folder)?;
-        self.gauge.add(length);
-        self.gauge.subtract(self.allocated);
-        Ok(Sealed::new(path, self.header, self.totals, length, self.gauge))
+        Ok(length)
     }
 
     fn discard(&mut self) {
-        // A file that stays behind has no synced rows; recovery removes it.
+        // A file that stays behind has no rows that anybody was promised; recovery takes it for what it is.
         let _ = disk::remove(&open_path(&self.folder, self.header.batch));
-        self.gauge.subtract(self.allocated);
+        self.gauge.subtract(std::mem::take(&mut self.allocated));
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
+use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -11,6 +12,8 @@ use super::format::{Header, Totals};
 use super::sealed::Sealed;
 use super::segment::SegmentFile;
 use super::{Gauge, disk};
+use crate::clock::Clock;
+use crate::limits::SEAL_AGAIN_INTERVAL;
 
 /// Everything that one sync makes durable, and the segments that end with it.
 #[derive(Debug)]
@@ -52,21 +55,24 @@ pub(super) fn start(
 ) -> io::Result<(mpsc::Sender<Commit>, tokio::sync::mpsc::UnboundedReceiver<Completed>, std::thread::JoinHandle<()>)> {
     let (commits, incoming) = mpsc::channel::<Commit>();
     let (completed, outgoing) = tokio::sync::mpsc::unbounded_channel();
-    let mut syncer = Syncer { folder, gauge, open: HashMap::new(), sealed };
+    let mut syncer = Syncer { folder, gauge, open: HashMap::new(), unsealed: Vec::new(), seal_again_at: Clock::monotonic(), sealed };
     let thread = std::thread::Builder::new().name(name).spawn(move || {
-        for mut commit in incoming {
+        while let Some(mut commit) = syncer.next(&incoming) {
             let result = syncer.commit(&mut commit.writes);
-            if result.is_err() {
-                commit.seals = commit.writes.iter().map(|write| write.batch).chain(commit.seals).collect();
-            }
+            syncer.gauge.commit_ended(result.as_ref().err());
+            let seals = match &result {
+                Ok(()) => commit.seals,
+                // The worker begins anew with segments of other numbers: it will not come back to any of these.
+                Err(_) => syncer.batches(),
+            };
             let buffers = commit.writes.into_iter().map(|write| emptied(write.bytes)).collect();
             // The worker is gone only when its process ends; then nobody waits for the answer.
             let _ = completed.send(Completed { result, buffers });
-            for batch in commit.seals {
-                syncer.seal(batch);
-            }
+            syncer.seal(&seals);
         }
-        syncer.seal_all();
+        syncer.seal(&syncer.batches());
+        syncer.seal_again();
+        syncer.leave();
     })?;
     Ok((commits, outgoing, thread))
 }
@@ -76,15 +82,33 @@ fn emptied(mut buffer: Vec<u8>) -> Vec<u8> {
     buffer
 }
 
+#[derive(Debug)]
 struct Syncer {
     folder: PathBuf,
     gauge: Arc<Gauge>,
     open: HashMap<u64, SegmentFile>,
+    /// Segments that have ended and could not be sealed yet.
+    unsealed: Vec<SegmentFile>,
+    seal_again_at: Instant,
     sealed: UnboundedSender<Sealed>,
 }
 
 impl Syncer {
-    /// All of it or, as far as anybody is told, nothing: space first, then bytes, then the disk.
+    /// The next commit; `None` when there will be none. Segments that could not be sealed are tried again meanwhile.
+    fn next(&mut self, incoming: &mpsc::Receiver<Commit>) -> Option<Commit> {
+        while !self.unsealed.is_empty() {
+            let wait = self.seal_again_at.saturating_duration_since(Clock::monotonic());
+            match incoming.recv_timeout(wait) {
+                Ok(commit) => return Some(commit),
+                Err(mpsc::RecvTimeoutError::Timeout) => self.seal_again(),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        incoming.recv().ok()
+    }
+
+    /// All of it or, as far as anybody is told, nothing: space first, then bytes, then the disk. What is on the disk of a commit that failed is not
+    /// kept: its senders are told to come again.
     fn commit(&mut self, writes: &mut [Write]) -> io::Result<()> {
         let mut created = false;
         for write in &mut *writes {
@@ -99,31 +123,65 @@ impl Syncer {
             self.segment(write.batch)?.append(&write.bytes)?;
         }
         for write in &*writes {
-            self.segment(write.batch)?.sync(write.totals)?;
+            self.segment(write.batch)?.sync()?;
         }
-        if created { disk::sync_folder(&self.folder) } else { Ok(()) }
+        if created {
+            disk::sync_folder(&self.folder)?;
+        }
+        for write in &*writes {
+            self.segment(write.batch)?.keep(write.totals);
+        }
+        Ok(())
     }
 
     fn segment(&mut self, batch: u64) -> io::Result<&mut SegmentFile> {
         self.open.get_mut(&batch).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Seals a segment and hands it to the sink. One that cannot be sealed now stays as it is, and is recovered at the next start.
-    fn seal(&mut self, batch: u64) {
-        let Some(segment) = self.open.remove(&batch) else { return };
-        match segment.seal() {
-            // Without a sink the segment waits on disk for the next start.
-            Ok(Some(sealed)) => drop(self.sealed.send(sealed)),
-            Ok(None) => {}
-            Err(error) => tracing::error!(batch, kind = ?error.kind(), "a segment could not be sealed; it is recovered at the next start"),
+    /// The segments that are being written, oldest first.
+    fn batches(&self) -> Vec<u64> {
+        let mut batches: Vec<u64> = self.open.keys().copied().collect();
+        batches.sort_unstable();
+        batches
+    }
+
+    /// Seals segments and hands them to the sink. One that cannot be sealed now is tried again later: its rows are on the disk.
+    fn seal(&mut self, batches: &[u64]) {
+        for batch in batches {
+            let Some(mut segment) = self.open.remove(batch) else { continue };
+            if let Err(error) = self.try_seal(&mut segment) {
+                tracing::error!(batch, kind = ?error.kind(), "a segment could not be sealed; it is tried again");
+                self.unsealed.push(segment);
+                self.seal_again_at = Clock::monotonic() + SEAL_AGAIN_INTERVAL;
+            }
         }
     }
 
-    fn seal_all(&mut self) {
-        let mut batches: Vec<u64> = self.open.keys().copied().collect();
-        batches.sort_unstable();
-        for batch in batches {
-            self.seal(batch);
+    fn seal_again(&mut self) {
+        for mut segment in std::mem::take(&mut self.unsealed) {
+            match self.try_seal(&mut segment) {
+                Ok(()) => tracing::info!(batch = segment.batch(), "the segment was sealed after all"),
+                Err(_) => self.unsealed.push(segment),
+            }
+        }
+        self.seal_again_at = Clock::monotonic() + SEAL_AGAIN_INTERVAL;
+    }
+
+    fn try_seal(&self, segment: &mut SegmentFile) -> io::Result<()> {
+        if let Some(sealed) = segment.seal()? {
+            // Without a sink the segment waits on disk for the next start.
+            let _ = self.sealed.send(sealed);
+        }
+        Ok(())
+    }
+
+    /// Says what is left behind at the end.
+    fn leave(self) {
+        for segment in self.unsealed {
+            tracing::error!(batch = segment.batch(), "a segment could not be sealed; it is recovered at the next start");
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

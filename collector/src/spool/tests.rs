@@ -317,6 +317,34 @@ fn a_commit_that_finds_no_space_is_refused_and_the_next_one_is_not() {
 }
 
 #[test]
+fn counts_of_a_commit_that_failed_go_with_the_next() {
+    let folder = Folder::new("recount");
+    let sealed = with_log(&folder.spool(), |log| async move {
+        let moved = log.spool_folder().with_extension("moved");
+        fs::rename(log.spool_folder(), &moved).unwrap();
+        log.count(("site", &zone()), DAY, Outcome::Dropped(Dropped::DoNotTrack), 2);
+        assert!(log.rows().unwrap().finish(0).await.is_err());
+        fs::rename(&moved, log.spool_folder()).unwrap();
+        log.count(("site", &zone()), DAY, Outcome::Dropped(Dropped::DoNotTrack), 3);
+    });
+    assert_eq!(sealed.len(), 1);
+    let rows = sealed[0].reader().unwrap().next_rows().unwrap().unwrap().to_vec();
+    assert_eq!(rows[rows.len() - 8..], 5_u64.to_le_bytes());
+}
+
+#[test]
+fn a_log_ends_although_its_disk_takes_nothing_any_more() {
+    let folder = Folder::new("ends");
+    let sealed = with_log(&folder.spool(), |log| async move {
+        fs::rename(log.spool_folder(), log.spool_folder().with_extension("moved")).unwrap();
+        log.count(("site", &zone()), DAY, Outcome::Dropped(Dropped::DoNotTrack), 2);
+        assert!(log.rows().unwrap().finish(0).await.is_err());
+    });
+    assert!(sealed.is_empty());
+    fs::remove_dir_all(folder.0.with_extension("moved")).unwrap();
+}
+
+#[test]
 fn counts_go_with_the_next_commit_added_up() {
     let folder = Folder::new("counts");
     let sealed = with_log(&folder.spool(), |log| async move {

@@ -150,9 +150,12 @@ impl Log {
         let taken = {
             let mut state = self.state.borrow_mut();
             state.frame_counts(&self.spool);
-            state.take_commit(Clock::monotonic())
+            state.take_commit(Clock::monotonic()).ok_or_else(|| state.nothing_to_commit())
         };
-        let Some((commit, ticket)) = taken else { return };
+        let (commit, ticket) = match taken {
+            Ok(taken) => taken,
+            Err((waiting, result)) => return waiting.complete(result),
+        };
         let outcome = match commits.send(commit) {
             Ok(()) => completed.recv().await,
             Err(_) => None,
@@ -160,14 +163,15 @@ impl Log {
         let completed = outcome.unwrap_or_else(|| Completed { result: Err(io::ErrorKind::BrokenPipe.into()), buffers: Vec::new() });
         let mut state = self.state.borrow_mut();
         state.spare.extend(completed.buffers);
-        let failed = completed.result.is_err().then(|| state.give_up());
-        drop(state);
-        if let (Err(error), Some(waiting)) = (&completed.result, failed) {
-            tracing::error!(kind = ?error.kind(), "a commit failed; its requests are answered with 503");
+        if completed.result.is_ok() {
+            state.counts.settle();
+            drop(state);
+            ticket.complete(Ok(()));
+        } else {
+            let waiting = state.give_up();
+            drop(state);
             ticket.complete(Err(Unavailable));
             waiting.complete(Err(Unavailable));
-        } else {
-            ticket.complete(Ok(()));
         }
     }
 }
@@ -242,13 +246,12 @@ impl State {
             return;
         }
         let mut counts = std::mem::take(&mut self.counts);
-        counts.drain(|zone, count| {
-            let pushed = self.push(spool, &OUTCOMES, (zone, count.day), 0, |out, stamp| count.encode(out, zone, stamp));
-            if let Err(error) = pushed {
-                tracing::error!(kind = ?error.kind(), "counts of events that are not stored were lost: no segment could be begun");
-            }
-        });
+        counts.take(|zone, count| self.push(spool, &OUTCOMES, (zone, count.day), 0, |out, stamp| count.encode(out, zone, stamp)).is_ok());
         self.finish_frames(0);
+        if self.closing {
+            // What could not be taken now never will be: a disk that takes nothing must not keep the process from ending.
+            counts.forget();
+        }
         self.counts = counts;
     }
 
@@ -276,8 +279,16 @@ impl State {
         Some((commit, std::mem::take(&mut self.ticket)))
     }
 
-    /// After a failed commit: the rows in the buffers carry the numbers of segments that end now, so they go too. Returns who waits for them.
+    /// Who waits although there is nothing to write, and what they are told: all is well, unless counts could not be made into rows.
+    fn nothing_to_commit(&mut self) -> (Rc<Ticket>, Result<(), Unavailable>) {
+        let result = if self.counts.is_pending() { Err(Unavailable) } else { Ok(()) };
+        (std::mem::take(&mut self.ticket), result)
+    }
+
+    /// After a failed commit: the rows in the buffers carry the numbers of segments that end now, so they go too. Returns who waits for them. Counts
+    /// were not promised to anybody, and are true all the same: they wait for the next commit.
     fn give_up(&mut self) -> Rc<Ticket> {
+        self.counts.restore();
         self.open.clear();
         self.pending_bytes = 0;
         std::mem::take(&mut self.ticket)

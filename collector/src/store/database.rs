@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use super::engine;
 use crate::config::ClickHouse;
 use crate::limits;
+use crate::sink::errors::Failure;
 use crate::sink::{Target, client};
 
 /// One life of ClickHouse's process. Never the same for two.
@@ -107,17 +108,22 @@ impl Database {
 
 /// Looks at a server again and again and tells which life of it answers.
 async fn watch_server(client: Client, database: String, tell: watch::Sender<Option<Incarnation>>, mut stop: watch::Receiver<bool>) {
+    let mut told = None;
     while !*stop.borrow() {
         let looking = tokio::time::timeout(limits::DATABASE_LOOK_DEADLINE, look(&client, &database));
-        let seen = tokio::select! {
-            seen = looking => seen.ok().and_then(Result::ok).flatten(),
+        let looked = tokio::select! {
+            looked = looking => looked.unwrap_or(Err(clickhouse::error::Error::TimedOut)).map_err(Failure::from),
             _ = stop.wait_for(|stop| *stop) => return,
         };
+        let failure = looked.err();
+        if let Some(failure) = failure.filter(|failure| told != Some(*failure)) {
+            tracing::error!(%failure, "the ClickHouse server cannot be used; events wait in the spool");
+        }
+        told = failure;
+        let seen = looked.ok().flatten();
         let changed = tell.send_if_modified(|known| std::mem::replace(known, seen) != seen);
         if changed && seen.is_some() {
             tracing::info!("the ClickHouse server answers");
-        } else if changed {
-            tracing::warn!("the ClickHouse server does not answer; events wait in the spool");
         }
         let wait = if seen.is_some() { limits::DATABASE_LOOK_INTERVAL } else { Duration::from_secs(1) };
         let _ = tokio::time::timeout(wait, stop.wait_for(|stop| *stop)).await;
