@@ -12,15 +12,15 @@ use crate::exposition::{Family, Reading};
 use crate::limits::OVERVIEW_DEADLINE;
 use crate::metrics::{AllEventCounts, Noted, RecentSum};
 use crate::outcome::{Accepted, Dropped, Outcome, Refused};
+use crate::row::Table;
 use crate::row::UNKNOWN_SITE;
 use crate::server::metrics::{Counts, Ended, STATUSES};
 use crate::server::private::{Check, Insight, Overview, Readiness, SiteOverview, Totals};
 use crate::shutdown::Stop;
-use crate::sink::Table;
-use crate::sink::errors::Class;
 use crate::sink::metrics::Metrics as SinkMetrics;
 use crate::site::{Basis, Ceiling, DEMONSTRATION, Lowered, Site, Sites};
 use crate::spool::Spool;
+use crate::store::errors::Class;
 use crate::store::query::{self, SiteTotals};
 use crate::worker::Shared;
 

@@ -37,6 +37,38 @@ impl TableLayout {
     }
 }
 
+/// A table that segments are written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Table {
+    /// `events`, and through its view `rollup_open`.
+    Events,
+    /// `outcomes_daily`.
+    Outcomes,
+}
+
+impl Table {
+    /// Every table, in the order of `as usize`.
+    pub const ALL: [Self; 2] = [Self::Events, Self::Outcomes];
+
+    /// How its rows are laid out now; a segment states the columns it was written with.
+    pub fn layout(self) -> TableLayout {
+        match self {
+            Self::Events => EVENTS,
+            Self::Outcomes => OUTCOMES,
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        self.layout().table
+    }
+
+    /// The table of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| table.name() == name)
+    }
+}
+
 /// Makes a [`TableLayout`] and the function that writes its rows from one list of `column: type = value`.
 macro_rules! layout {
     (

@@ -83,7 +83,7 @@ impl Setup {
 
     /// A client of the embedded engine's tables.
     pub fn database(&self) -> clickhouse::Client {
-        headcount::sink::client::embedded(&self.data().join("engine/socket"))
+        headcount::store::client::embedded(&self.data().join("engine/socket"))
     }
 
     /// A command of the binary with this setup, such as `spool ls`.

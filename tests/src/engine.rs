@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clickhouse::Client;
 use headcount::assets::{Asset, Assets};
-use headcount::sink::client;
+use headcount::store::client;
 use tempfile::TempDir;
 
 /// How long anything that has to happen may take before a test fails.

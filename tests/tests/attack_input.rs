@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use headcount::outcome::{Dropped, Refused};
-use headcount::sink::client;
+use headcount::store::client;
 use headcount_tests::collector::{BROWSER, Collector, Setup};
 use headcount_tests::http::{self, Answer, Connection};
 use headcount_tests::malformed::{CANARY, Random, request};

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use bytes::Bytes;
 use headcount::assets::{Asset, Assets};
 use headcount::config::{ClickHouse, Password};
-use headcount::sink::client;
+use headcount::store::client;
 use headcount::store::database::{Database, Incarnation};
 use headcount::store::engine::Start;
 use headcount_engine::Options;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use clickhouse::Client;
 use clickhouse::error::Error;
-use headcount::sink::client;
+use headcount::store::client;
 use headcount_tests::engine::{EngineChild, TestEngine, eventually};
 
 const ENGINE: &str = env!("CARGO_BIN_EXE_engine_child");

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use clickhouse::Client;
-use headcount::sink::client;
+use headcount::store::client;
 use headcount_tests::engine::TestEngine;
 
 const ENGINE: &str = env!("CARGO_BIN_EXE_engine_child");

@@ -59,7 +59,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("pages", &["server"]),
     // The other side of the disk.
     ("sink", &["config", "metrics", "row", "shutdown", "spool", "store"]),
-    ("store", &["config", "row", "shutdown", "sink", "spool::format"]),
+    ("store", &["config", "row", "spool::format"]),
     ("metrics", &["privacy::proxy", "row", "tally"]),
     // What is shown.
     ("exposition", &["metrics"]),

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use clickhouse::Client;
 
 use crate::config::{Config, Store};
-use crate::sink::client;
+use crate::store::client;
 
 /// The form of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -9,10 +9,12 @@ use tokio::task::JoinHandle;
 use super::ServeError;
 use crate::clock::{Day, Zone};
 use crate::row::Capped;
-use crate::sink::errors::Failure;
+use crate::row::Table;
+use crate::sink;
 use crate::sink::metrics::Metrics;
-use crate::sink::{self, Table, Target};
 use crate::spool::Sealed;
+use crate::store::database::Target;
+use crate::store::errors::Failure;
 use crate::store::query;
 use crate::worker::Shared;
 

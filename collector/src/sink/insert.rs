@@ -4,13 +4,13 @@ use bytes::Bytes;
 use clickhouse::Client;
 use tokio::sync::mpsc;
 
-use super::client;
-use super::errors::Failure;
 use crate::limits::{SINK_PIECE_BYTES, SINK_PIECES_AHEAD};
 use crate::spool::Sealed;
 use crate::spool::format::Header;
 use crate::spool::sealed::{ReadError, Reader};
+use crate::store::client;
 use crate::store::database::Incarnation;
+use crate::store::errors::Failure;
 
 /// The settings of every insert; defaults have changed between versions, so none is trusted.
 ///

@@ -6,16 +6,17 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::errors::{Class, Failure};
 use super::insert::{self, InsertError};
+use super::jittered;
 use super::metrics::Metrics;
 use super::reconcile::{self, Found};
-use super::{Table, Target, jittered};
 use crate::clock::Clock;
 use crate::limits::{SINK_HELD_INTERVAL, SINK_PARK_TRIES, SINK_WAIT_MAX, SINK_WAIT_MIN};
+use crate::row::Table;
 use crate::spool::Sealed;
 use crate::spool::format::Header;
-use crate::store::database::Incarnation;
+use crate::store::database::{Incarnation, Target};
+use crate::store::errors::{Class, Failure};
 
 /// A segment and what is known of the attempts to deliver it.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
-use super::Table;
-use super::errors::{Class, Failure};
+use crate::row::Table;
+use crate::store::errors::{Class, Failure};
 
 /// Counters and states of the sink, shared with whoever reads them.
 #[derive(Debug, Default)]

@@ -9,11 +9,9 @@
 //! under the same token for as long as the process lives that saw it and remembers, and never under one that a dead process may have half
 //! remembered. What an earlier process, of the engine or of ours, may have seen is looked up first ([`reconcile`]).
 //!
-//! Failures are of three classes ([`errors::Class`]). Nothing is ever dropped: a segment leaves the spool when ClickHouse has it, or is parked beside
+//! Failures are of three classes ([`crate::store::errors::Class`]). Nothing is ever dropped: a segment leaves the spool when ClickHouse has it, or is parked beside
 //! it, visible and counted.
 
-pub mod client;
-pub mod errors;
 mod insert;
 mod lane;
 pub mod metrics;
@@ -22,71 +20,14 @@ mod reconcile;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clickhouse::Client;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::watch;
 
-use crate::row::{EVENTS, OUTCOMES, TableLayout};
+use crate::row::Table;
 use crate::spool::Sealed;
-use crate::store::database::Incarnation;
+use crate::store::database::Target;
 use crate::store::migrate::{MigrateError, migrate};
 use lane::{Backoff, Lane};
 use metrics::Metrics;
-
-/// A table that segments are written for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Table {
-    /// `events`, and through its view `rollup_open`.
-    Events,
-    /// `outcomes_daily`.
-    Outcomes,
-}
-
-impl Table {
-    /// Every table, in the order of `as usize`.
-    pub const ALL: [Self; 2] = [Self::Events, Self::Outcomes];
-
-    /// How its rows are laid out now; a segment states the columns it was written with.
-    pub fn layout(self) -> TableLayout {
-        match self {
-            Self::Events => EVENTS,
-            Self::Outcomes => OUTCOMES,
-        }
-    }
-
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        self.layout().table
-    }
-
-    /// The table of that name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|table| table.name() == name)
-    }
-}
-
-/// Where segments go.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// A client with the database chosen.
-    pub client: Client,
-    /// Which life of ClickHouse answers it; `None` while none does.
-    pub incarnation: watch::Receiver<Option<Incarnation>>,
-    /// How long it may take until a restart shows in `incarnation`: nothing for a child of ours, a look's interval for a server.
-    pub restart_seen_within: Duration,
-}
-
-impl Target {
-    /// Waits until ClickHouse answers; `None` when it never will, as it is being stopped.
-    async fn available(&self) -> Option<Incarnation> {
-        *self.incarnation.clone().wait_for(Option::is_some).await.ok()?
-    }
-
-    /// True while this life answers, as far as is known.
-    fn is_answered_by(&self, incarnation: Incarnation) -> bool {
-        *self.incarnation.borrow() == Some(incarnation)
-    }
-}
 
 /// Brings the database up to date, then delivers `recovered` (segments that an earlier process left) and whatever comes by `incoming`, until that is
 /// closed and everything is delivered or parked. Dropping the future at any moment loses nothing: what is not confirmed stays in the spool.

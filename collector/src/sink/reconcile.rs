@@ -11,10 +11,11 @@
 
 use clickhouse::Client;
 
-use super::client::within;
-use super::errors::Failure;
-use super::{Table, insert};
+use super::insert;
+use crate::row::Table;
 use crate::spool::format::Header;
+use crate::store::client::within;
+use crate::store::errors::Failure;
 use crate::store::{query, rollup};
 
 /// What the database has of a batch.

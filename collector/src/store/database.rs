@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 use super::engine;
 use crate::config::ClickHouse;
 use crate::limits;
-use crate::sink::errors::Failure;
-use crate::sink::{Target, client};
+use crate::store::client;
+use crate::store::errors::Failure;
 
 /// One life of ClickHouse's process. Never the same for two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +25,29 @@ impl Incarnation {
     /// A new one; `None` when the kernel gives no random bytes, and then nothing may be relied on.
     pub(super) fn random() -> Option<Self> {
         getrandom::u64().ok().map(Self)
+    }
+}
+
+/// Where segments go, and which life of ClickHouse takes them.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// A client with the database chosen.
+    pub client: Client,
+    /// Which life of ClickHouse answers it; `None` while none does.
+    pub incarnation: watch::Receiver<Option<Incarnation>>,
+    /// How long it may take until a restart shows in `incarnation`: nothing for a child of ours, a look's interval for a server.
+    pub restart_seen_within: Duration,
+}
+
+impl Target {
+    /// Waits until ClickHouse answers; `None` when it never will, as it is being stopped.
+    pub async fn available(&self) -> Option<Incarnation> {
+        *self.incarnation.clone().wait_for(Option::is_some).await.ok()?
+    }
+
+    /// True while this life answers, as far as is known.
+    pub fn is_answered_by(&self, incarnation: Incarnation) -> bool {
+        *self.incarnation.borrow() == Some(incarnation)
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::database::Incarnation;
 use crate::clock::Clock;
 use crate::limits;
-use crate::sink::client::Pinger;
+use crate::store::client::Pinger;
 
 /// How the child is started.
 #[derive(Clone, Debug)]

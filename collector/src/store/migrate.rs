@@ -8,8 +8,8 @@ use clickhouse::Client;
 use sha2::{Digest, Sha256};
 
 use super::rollup;
-use crate::sink::client::within;
-use crate::sink::errors::Failure;
+use crate::store::client::within;
+use crate::store::errors::Failure;
 
 /// One numbered file of `schema/`.
 struct Migration {

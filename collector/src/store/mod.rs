@@ -1,7 +1,9 @@
 //! The tables in ClickHouse: the engine that keeps them, their migrations, their rollup, and every question that Headcount asks them.
 
+pub mod client;
 pub mod database;
 pub mod engine;
+pub mod errors;
 pub mod migrate;
 pub mod query;
 pub mod rollup;

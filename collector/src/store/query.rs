@@ -6,10 +6,10 @@ use serde::Deserialize;
 
 use super::rollup::{ALL, BATCH, batch_value};
 use crate::clock::Day;
-use crate::sink::Table;
-use crate::sink::client::within;
-use crate::sink::errors::Failure;
+use crate::row::Table;
 use crate::spool::format::Header;
+use crate::store::client::within;
+use crate::store::errors::Failure;
 
 /// One site's whole day. Carries no attribute, so no threshold applies to it.
 #[derive(Clone, Debug, PartialEq, Eq, Row, Deserialize)]
