@@ -7,7 +7,7 @@
 pub mod store;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use hmac::{Hmac, KeyInit, Mac};
@@ -206,7 +206,7 @@ impl Keys {
     /// Takes over the keys that live in `store`, buries those that do not, and makes what `sites` need at `now`.
     pub fn open(store: KeyStore, sites: &Sites, now: UnixMillis) -> Result<(Self, Vec<Change>), KeyStoreError> {
         let keys = Self { ring: ArcSwap::from_pointee(Ring { zones: Vec::new(), turn_at: now }), store: Mutex::new(store) };
-        let changes = keys.replace(zones_of(sites), now)?;
+        let changes = keys.follow(sites, now)?;
         Ok((keys, changes))
     }
 
@@ -225,20 +225,29 @@ impl Keys {
         if now < self.turn_at() {
             return Ok(Vec::new());
         }
+        let mut store = self.lock();
+        // Looked at again under the lock: another worker may have turned them meanwhile, or a new configuration may have brought zones.
         let ring = self.ring.load_full();
+        if now < ring.turn_at {
+            return Ok(Vec::new());
+        }
         let zones = ring.zones.iter().map(|keys| (keys.zone.clone(), Arc::clone(&keys.sites))).collect();
         drop(ring);
-        self.replace(zones, now)
+        self.replace(&mut store, zones, now)
     }
 
     /// Follows a changed configuration: new zones get their key, new sites theirs.
     pub fn follow(&self, sites: &Sites, now: UnixMillis) -> Result<Vec<Change>, KeyStoreError> {
-        self.replace(zones_of(sites), now)
+        self.replace(&mut self.lock(), zones_of(sites), now)
+    }
+
+    /// Whoever replaces the ring holds this from before it looks at the old one.
+    fn lock(&self) -> MutexGuard<'_, KeyStore> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Publishes a new ring. The keys that died leave memory with the old one. When the store fails, those that still live stay and a retry is due soon.
-    fn replace(&self, zones: Vec<(Zone, Arc<[Box<str>]>)>, now: UnixMillis) -> Result<Vec<Change>, KeyStoreError> {
-        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+    fn replace(&self, store: &mut KeyStore, zones: Vec<(Zone, Arc<[Box<str>]>)>, now: UnixMillis) -> Result<Vec<Change>, KeyStoreError> {
         let before = self.ring.load_full();
         let mut changes = Vec::new();
         let mut result = store.bury(now, &mut changes);
