@@ -9,15 +9,16 @@ use crate::row::OutcomeCount;
 /// What was counted since the last commit.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    /// A site stays here once it was counted, so that counting it again allocates nothing.
-    sites: HashMap<Box<str>, SiteCounts>,
+    /// Few, so they are searched in a line. A site that moves to another zone is counted in both.
+    zones: Vec<ZoneCounts>,
     pending: bool,
 }
 
 #[derive(Debug)]
-struct SiteCounts {
+struct ZoneCounts {
     zone: Zone,
-    cells: Vec<Cell>,
+    /// A site stays here once it was counted, so that counting it again allocates nothing.
+    sites: HashMap<Box<str>, Vec<Cell>>,
 }
 
 #[derive(Debug)]
@@ -34,14 +35,27 @@ impl Counts {
     /// Adds `count` events of `site` that met `outcome` on `day`.
     pub(super) fn add(&mut self, (site, zone): (&str, &Zone), day: Day, outcome: Outcome, count: u64) {
         self.pending = true;
-        if !self.sites.contains_key(site) {
-            self.sites.insert(site.into(), SiteCounts { zone: zone.clone(), cells: Vec::new() });
-        }
-        let Some(counts) = self.sites.get_mut(site) else { return };
-        match counts.cells.iter_mut().find(|cell| (cell.day, cell.outcome) == (day, outcome)) {
+        let cells = self.cells_of(site, zone);
+        match cells.iter_mut().find(|cell| (cell.day, cell.outcome) == (day, outcome)) {
             Some(cell) => cell.waiting += count,
-            None => counts.cells.push(Cell { day, outcome, waiting: count, taken: 0 }),
+            None => cells.push(Cell { day, outcome, waiting: count, taken: 0 }),
         }
+    }
+
+    fn cells_of(&mut self, site: &str, zone: &Zone) -> &mut Vec<Cell> {
+        let position = self.zones.iter().position(|counts| counts.zone.name() == zone.name()).unwrap_or_else(|| {
+            self.zones.push(ZoneCounts { zone: zone.clone(), sites: HashMap::new() });
+            self.zones.len() - 1
+        });
+        let sites = &mut self.zones[position].sites;
+        if !sites.contains_key(site) {
+            sites.insert(site.into(), Vec::new());
+        }
+        sites.get_mut(site).expect("it was inserted above, if it was not there")
+    }
+
+    fn all_cells(&mut self) -> impl Iterator<Item = &mut Vec<Cell>> {
+        self.zones.iter_mut().flat_map(|counts| counts.sites.values_mut())
     }
 
     /// Whether anything waits.
@@ -52,12 +66,14 @@ impl Counts {
     /// Gives every count that waits to `take`, to go with the commit at hand. What it does not take waits on.
     pub(super) fn take(&mut self, mut take: impl FnMut(&Zone, OutcomeCount<'_>) -> bool) {
         self.pending = false;
-        for (site, counts) in &mut self.sites {
-            for cell in counts.cells.iter_mut().filter(|cell| cell.waiting > 0) {
-                if take(&counts.zone, OutcomeCount { site, day: cell.day, outcome: cell.outcome, count: cell.waiting }) {
-                    cell.taken += std::mem::take(&mut cell.waiting);
-                } else {
-                    self.pending = true;
+        for ZoneCounts { zone, sites } in &mut self.zones {
+            for (site, cells) in sites {
+                for cell in cells.iter_mut().filter(|cell| cell.waiting > 0) {
+                    if take(zone, OutcomeCount { site, day: cell.day, outcome: cell.outcome, count: cell.waiting }) {
+                        cell.taken += std::mem::take(&mut cell.waiting);
+                    } else {
+                        self.pending = true;
+                    }
                 }
             }
         }
@@ -65,8 +81,8 @@ impl Counts {
 
     /// The commit is on the disk: what went with it is forgotten.
     pub(super) fn settle(&mut self) {
-        for counts in self.sites.values_mut() {
-            counts.cells.retain_mut(|cell| {
+        for cells in self.all_cells() {
+            cells.retain_mut(|cell| {
                 cell.taken = 0;
                 cell.waiting > 0
             });
@@ -80,9 +96,11 @@ impl Counts {
 
     /// The commit failed: what went with it waits again.
     pub(super) fn restore(&mut self) {
-        for cell in self.sites.values_mut().flat_map(|counts| &mut counts.cells) {
+        let mut pending = self.pending;
+        for cell in self.all_cells().flatten() {
             cell.waiting += std::mem::take(&mut cell.taken);
-            self.pending |= cell.waiting > 0;
+            pending |= cell.waiting > 0;
         }
+        self.pending = pending;
     }
 }

@@ -363,3 +363,17 @@ fn counts_go_with_the_next_commit_added_up() {
     };
     assert_eq!((count_of(b"dnt"), count_of(b"too_old")), (6, 1));
 }
+
+#[test]
+fn counts_of_a_site_that_moves_to_another_zone_stand_in_the_zone_of_their_day() {
+    let folder = Folder::new("moved-site");
+    let sealed = with_log(&folder.spool(), |log| async move {
+        let berlin = Zone::named("Europe/Berlin").unwrap();
+        for (zone, count) in [(&zone(), 2), (&berlin, 3), (&zone(), 1)] {
+            log.count(("site", zone), DAY, Outcome::Dropped(Dropped::DoNotTrack), count);
+            log.rows().unwrap().finish(0).await.unwrap();
+        }
+    });
+    let zones: Vec<_> = sealed.iter().map(|one| (&*one.header().zone, one.totals().rows)).collect();
+    assert_eq!(zones, [("UTC", 2), ("Europe/Berlin", 1)]);
+}
