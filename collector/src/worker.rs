@@ -4,15 +4,17 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use arc_swap::ArcSwap;
 use hyper::HeaderMap;
 
 use crate::beacon::answer::{self, Verdict};
 use crate::beacon::batch::{self, Coding};
-use crate::beacon::{Context, Decoded, Route, Unread, json, query};
+use crate::beacon::{self, Decoded, Route, Unread, json, query};
 use crate::clock::{Clock, Day, UnixMillis, Zone};
 use crate::consent::signals::HeaderSignals;
 use crate::distinct::{Distinct, Seen};
@@ -111,7 +113,7 @@ impl Worker {
             Protocol::Beacon | Protocol::Pixel => Route::Page,
             Protocol::Batch => Route::Api,
         };
-        let context = Context { sites, bearer: bearer.as_ref(), route, page };
+        let context = beacon::Context { sites, bearer: bearer.as_ref(), route, page };
         let judged = match protocol {
             Protocol::Beacon => self.judge_each(sites, request, route, json::events(&body, &context)?),
             Protocol::Pixel => self.judge_each(sites, request, route, std::iter::once(query::event(query, &context))),
@@ -220,25 +222,67 @@ impl Intake for Worker {
         let received = arrival.received;
         self.shared.turn_keys(received);
         let sites = self.shared.sites.load_full();
-        let mut judged = match self.judge(&sites, arrival) {
+        let Judged { tally, answer, receipt } = match self.judge(&sites, arrival) {
             Ok(judged) => judged,
             Err(reason) => {
                 self.count_unread(&sites, reason);
                 return if reason == Refused::Unavailable { Answer::Unavailable } else { Answer::Refused(reason) };
             }
         };
-        if let Some(receipt) = judged.receipt
-            && receipt.await.is_err()
-        {
-            judged.tally.undo_accepted();
-            judged.answer = Answer::Unavailable;
-        }
-        self.counts.count(&judged.tally, &sites, received);
-        judged.answer
+        let account = Account { tally, sites, received, counts: Arc::clone(&self.counts) };
+        let kept = if let Some(receipt) = receipt {
+            Awaited(Some((receipt, account))).await
+        } else {
+            account.close(Ok(()));
+            Ok(())
+        };
+        kept.map_or(Answer::Unavailable, |()| answer)
     }
 
     fn refuse(&self, reason: Refused) {
         self.count_unread(&self.shared.sites.load(), reason);
+    }
+}
+
+/// What a request's events came to, until its commit has ended: then it is counted.
+struct Account {
+    tally: Tally,
+    sites: Arc<Sites>,
+    received: UnixMillis,
+    counts: Arc<EventCounts>,
+}
+
+impl Account {
+    fn close(mut self, kept: Result<(), Unavailable>) {
+        if kept.is_err() {
+            self.tally.undo_accepted();
+        }
+        self.counts.count(&self.tally, &self.sites, self.received);
+    }
+}
+
+/// Waits for a request's commit, then closes its account. A sender that goes away meanwhile takes nothing back: what it sent is stored, so it is counted
+/// all the same.
+struct Awaited(Option<(Receipt, Account)>);
+
+impl Future for Awaited {
+    type Output = Result<(), Unavailable>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some((receipt, _)) = &mut self.0 else { return Poll::Pending };
+        let kept = ready!(Pin::new(receipt).poll(context));
+        if let Some((_, account)) = self.0.take() {
+            account.close(kept);
+        }
+        Poll::Ready(kept)
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        if let Some((receipt, account)) = self.0.take() {
+            receipt.afterwards(|kept| account.close(kept));
+        }
     }
 }
 

@@ -350,17 +350,39 @@ pub struct Receipt {
     place: Option<usize>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Ticket {
     result: Cell<Option<Result<(), Unavailable>>>,
     waiting: RefCell<Vec<Waker>>,
+    afterwards: RefCell<Vec<Afterwards>>,
 }
+
+type Afterwards = Box<dyn FnOnce(Result<(), Unavailable>)>;
 
 impl Ticket {
     fn complete(&self, result: Result<(), Unavailable>) {
         self.result.set(Some(result));
         for waker in self.waiting.take() {
             waker.wake();
+        }
+        for act in self.afterwards.take() {
+            act(result);
+        }
+    }
+}
+
+impl std::fmt::Debug for Ticket {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Ticket").field("result", &self.result).finish_non_exhaustive()
+    }
+}
+
+impl Receipt {
+    /// For who cannot wait: `act` is called with the result, now or as soon as it is known. Not at all when the log is dropped before.
+    pub fn afterwards(self, act: impl FnOnce(Result<(), Unavailable>) + 'static) {
+        match self.ticket.result.get() {
+            Some(result) => act(result),
+            None => self.ticket.afterwards.borrow_mut().push(Box::new(act)),
         }
     }
 }

@@ -381,3 +381,32 @@ fn unknown_fields_and_masks_are_counted_and_nothing_of_them_is_stored() {
         assert!(row.values().all(|value| !value.contains("canary") && !value.contains("someone")), "{row:?}");
     });
 }
+
+#[test]
+fn a_sender_that_goes_away_before_the_answer_is_counted_as_what_became_of_its_event() {
+    run(async {
+        for (name, disk_works, outcome) in
+            [("gone", true, Outcome::Accepted(Accepted::Anonymous)), ("gone-unkept", false, Outcome::Refused(Refused::Unavailable))]
+        {
+            let world = World::new(name, 1 << 30);
+            assert_eq!(world.send(Protocol::Beacon, VIEW).await, "taken");
+            if !disk_works {
+                fs::remove_dir_all(world.folder.join("spool")).unwrap();
+            }
+            {
+                let yesterday = r#"{"site":"example.org","url":"https://example.org/","age_ms":50000000}"#;
+                let mut request = std::pin::pin!(world.send(Protocol::Beacon, yesterday));
+                std::future::poll_fn(|context| {
+                    assert!(request.as_mut().poll(context).is_pending());
+                    Poll::Ready(())
+                })
+                .await;
+            }
+            assert_eq!(world.counts.of(outcome), 0, "{name}: nobody knows yet");
+            let counts = Arc::clone(&world.counts);
+            world.finish().await;
+            assert_eq!(counts.of(outcome), 1, "{name}");
+            assert_eq!(Outcome::all().map(|any| counts.of(any)).sum::<u64>(), 2, "{name}");
+        }
+    });
+}
