@@ -236,10 +236,10 @@ impl Lane {
 
     fn confirm(&self, segment: Segment) {
         let (rows, batch) = (segment.rows(), segment.header().batch);
-        match segment.sealed.confirm() {
-            Ok(()) => self.metrics.count_confirmed(self.table, rows),
+        self.metrics.count_confirmed(self.table, rows);
+        if let Err(error) = segment.sealed.confirm() {
             // The next start finds it, asks the database, and confirms it then.
-            Err(error) => tracing::error!(batch, kind = %error.kind(), "a delivered segment cannot be removed"),
+            tracing::error!(batch, kind = %error.kind(), "a delivered segment cannot be removed");
         }
     }
 

@@ -73,12 +73,13 @@ impl Sealed {
         Ok(Reader { file, offset: start as u64, seen: Totals::default(), stated: self.totals, body: Vec::new() })
     }
 
-    /// ClickHouse has it: the file goes, synced, and its bytes are free.
+    /// ClickHouse has it, so it waits no more; the file goes, synced, and its bytes are free. After an error the file is there, or may come back with a
+    /// power cut: the next start asks ClickHouse about it, as about any other.
     pub fn confirm(self) -> io::Result<()> {
+        self.leaves();
         disk::remove(&self.path)?;
         self.gauge.subtract(self.bytes);
-        self.leaves();
-        Ok(())
+        disk::sync_folder(self.path.parent().unwrap_or(Path::new(".")))
     }
 
     /// ClickHouse will not have it: the file moves to the folder `parked`, where it stays, counted, until an operator acts.
