@@ -207,7 +207,7 @@ impl Sources {
             Family::single("parked_events", "Events that ClickHouse will not take; they wait for the operator", parked as f64),
             Family {
                 name: "held_batches",
-                help: "Batches that the tables contradict; more than zero is an alarm",
+                help: "Batches that the tables contradict, or whose file cannot be read; more than zero is an alarm",
                 label: "table",
                 values: held,
             },

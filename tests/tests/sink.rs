@@ -296,6 +296,17 @@ async fn a_segment_that_clickhouse_cannot_read_is_parked_and_does_not_block_the_
 }
 
 #[tokio::test]
+async fn a_segment_whose_file_cannot_be_read_is_held_and_does_not_block_the_next() {
+    let engine = TestEngine::shared(ENGINE).await;
+    let bench = Bench::new(engine.database("unreadable").await).await;
+    let segments = vec![bench.pageviews(1_000).await, bench.pageviews(500).await];
+    std::fs::remove_file(segments[0].path()).unwrap();
+    bench.deliver(vec![], segments).await;
+    assert_eq!(bench.counts().await, (500, 500));
+    assert_eq!((bench.metrics.held(Table::Events), bench.metrics.confirmed_batches(Table::Events)), (1, 1));
+}
+
+#[tokio::test]
 async fn a_segment_damaged_on_the_disk_is_parked_and_nothing_of_it_arrives() {
     let engine = TestEngine::shared(ENGINE).await;
     let bench = Bench::new(engine.database("damaged").await).await;

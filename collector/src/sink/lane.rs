@@ -82,7 +82,7 @@ enum Verdict {
     Confirm,
     /// ClickHouse has none of it and will not take it.
     Park,
-    /// Nobody knows; look again later and go on with others.
+    /// Nobody knows what became of it, or its file cannot be read: look again later and go on with others.
     Hold,
 }
 
@@ -92,7 +92,7 @@ pub(super) struct Lane {
     target: Target,
     table: Table,
     metrics: Arc<Metrics>,
-    /// Segments that the database shows what cannot be explained of, and when to look again.
+    /// Segments that the database shows what cannot be explained of, or that cannot be read, and when to look again.
     held: VecDeque<(Segment, Instant)>,
 }
 
@@ -171,8 +171,8 @@ impl Lane {
             }
             Err(InsertError::ClickHouse(failure)) => self.failed(segment, failure),
             Err(InsertError::Unreadable) => {
-                tracing::error!(batch = segment.header().batch, "a segment cannot be read from the disk");
-                Verdict::Again
+                tracing::error!(batch = segment.header().batch, "a segment cannot be read from the disk; it is held");
+                Verdict::Hold
             }
             Err(InsertError::Damaged) => {
                 tracing::error!(batch = segment.header().batch, "a segment is damaged");

@@ -43,7 +43,7 @@ impl Metrics {
         (of.parked.load(Ordering::Relaxed), of.parked_rows.load(Ordering::Relaxed))
     }
 
-    /// Segments that are held now because the database shows what cannot be explained. More than zero is an alarm.
+    /// Segments that are held now because the database shows what cannot be explained, or because their file cannot be read. More than zero is an alarm.
     pub fn held(&self, table: Table) -> u64 {
         self.of(table).held.load(Ordering::Relaxed)
     }
