@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -65,12 +65,6 @@ impl Segment {
     fn rows(&self) -> u64 {
         self.sealed.totals().rows
     }
-
-    /// When its file was last written, in Unix milliseconds.
-    fn sealed_at(&self) -> Option<i64> {
-        let written = std::fs::metadata(self.sealed.path()).ok()?.modified().ok()?;
-        i64::try_from(written.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()
-    }
 }
 
 /// What to do next with a segment.
@@ -112,11 +106,9 @@ impl Lane {
             };
             let Some(segment) = segment else { return };
             self.metrics.set_held(self.table, self.held.len());
-            self.metrics.set_oldest(self.table, segment.sealed_at());
             if self.deliver(segment).await.is_none() {
                 return;
             }
-            self.metrics.set_oldest(self.table, None);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the sink counts. Numbers and closed lists only; the names under which they are scraped are in `metrics.rs`.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::row::Table;
 use crate::store::errors::{Class, Failure};
@@ -23,7 +23,6 @@ struct OfTable {
     parked: AtomicU64,
     parked_rows: AtomicU64,
     held: AtomicU64,
-    oldest: AtomicI64,
 }
 
 impl Metrics {
@@ -46,11 +45,6 @@ impl Metrics {
     /// Segments that are held now because the database shows what cannot be explained, or because their file cannot be read. More than zero is an alarm.
     pub fn held(&self, table: Table) -> u64 {
         self.of(table).held.load(Ordering::Relaxed)
-    }
-
-    /// When the segment at hand was sealed, in Unix milliseconds; `None` when nothing waits. Its age says whether the sink makes progress.
-    pub fn oldest_unsent(&self, table: Table) -> Option<i64> {
-        Some(self.of(table).oldest.load(Ordering::Relaxed)).filter(|time| *time != 0)
     }
 
     /// Exchanges with ClickHouse that failed, by what is done about it.
@@ -92,10 +86,6 @@ impl Metrics {
 
     pub(super) fn set_held(&self, table: Table, segments: usize) {
         self.of(table).held.store(segments as u64, Ordering::Relaxed);
-    }
-
-    pub(super) fn set_oldest(&self, table: Table, sealed_at: Option<i64>) {
-        self.of(table).oldest.store(sealed_at.unwrap_or(0), Ordering::Relaxed);
     }
 
     pub(super) fn count_failure(&self, failure: Failure) {
