@@ -49,7 +49,7 @@ pub const CONNECTION_REQUESTS: u32 = 100_000;
 pub const BODY_LEASE_BYTES: usize = 64 * 1024;
 /// At shutdown, how long a connection that was accepted and has said nothing is waited for.
 pub const DRAIN_SILENCE: Duration = Duration::from_secs(1);
-/// At shutdown, how long requests in hand are waited for; less than [`SHUTDOWN_DEADLINE`], which also seals and flushes.
+/// At shutdown, how long requests in hand are waited for: part of [`SHUTDOWN_DEADLINE`].
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// Seconds after which a sender that was turned away with 429 or 503 may try again.
 pub const RETRY_AFTER_SECONDS: u32 = 5;
@@ -63,7 +63,7 @@ pub const LOGIN_AGE: Duration = Duration::from_hours(30 * 24);
 pub const LOGIN_ATTEMPTS: u32 = 20;
 /// After which wrong tokens are forgotten.
 pub const LOGIN_WINDOW: Duration = Duration::from_mins(1);
-/// From SIGTERM to the end of the process.
+/// From the order to stop to the end of delivery. Then the embedded engine has [`ENGINE_STOP_DEADLINE`].
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Bytes of a site id.
@@ -192,3 +192,16 @@ pub const SINK_HELD_INTERVAL: Duration = Duration::from_mins(5);
 
 /// Between two looks at whether what a crash left is delivered and the rollup can be read.
 pub const RESTORE_INTERVAL: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_manager_that_follows_the_readme_waits_longer_than_a_stop_takes() {
+        const README: &str = include_str!("../../README.md");
+        let seconds = README.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).unwrap();
+        let given = Duration::from_secs(seconds.parse().unwrap());
+        assert!(DRAIN_DEADLINE < SHUTDOWN_DEADLINE && SHUTDOWN_DEADLINE + ENGINE_STOP_DEADLINE < given);
+    }
+}

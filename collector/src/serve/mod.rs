@@ -213,6 +213,7 @@ impl Running {
 
     /// Stops in order: everything that was answered with a 2xx is sealed before this returns, and delivered if ClickHouse takes it in time.
     pub async fn stop(self) -> Result<(), ServeError> {
+        let ordered = Clock::monotonic();
         self.stopper.stop();
         let workers = self.workers;
         let ended = tokio::task::spawn_blocking(move || workers.into_iter().map(JoinHandle::join).collect::<Vec<_>>()).await;
@@ -220,8 +221,9 @@ impl Running {
         self.restoring.abort();
         // The workers held the only senders: the sink ends once it has delivered what they sealed.
         let mut answering = self.database.incarnation();
+        let left = SHUTDOWN_DEADLINE.saturating_sub(Clock::monotonic().duration_since(ordered));
         let delivered = tokio::select! {
-            ended = tokio::time::timeout(SHUTDOWN_DEADLINE, self.delivery) => ended.is_ok(),
+            ended = tokio::time::timeout(left, self.delivery) => ended.is_ok(),
             // With nobody to deliver to there is nothing to wait for.
             _ = answering.wait_for(Option::is_none) => false,
         };
