@@ -40,6 +40,8 @@ pub struct Sources {
     pub recovered_events: u64,
     /// Events in segments that were parked when the process started.
     pub parked_events: u64,
+    /// Damaged pieces of the spool that lie aside since this start or an earlier one.
+    pub quarantined_pieces: u64,
     /// What the sink has done.
     pub sink: Arc<SinkMetrics>,
     /// The client of the tables.
@@ -228,6 +230,11 @@ impl Sources {
         let mut families = vec![
             Family::single("spool_events", "Synced events that wait for ClickHouse", gauge.events() as f64),
             Family::single("recovered_events", "Events that the spool held when the process started", self.recovered_events as f64),
+            Family::single(
+                "quarantined_pieces",
+                "Damaged pieces of the spool that lie aside, as of the start; more than zero is an alarm",
+                self.quarantined_pieces as f64,
+            ),
             Family::single("spool_bytes", "Bytes of the spool on disk", gauge.bytes() as f64),
             Family::single("spool_bytes_max", "Bound of the spool", gauge.bytes_max() as f64),
             Family::single(

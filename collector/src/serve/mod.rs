@@ -149,6 +149,9 @@ impl Running {
         config.private.listen = private.local_addr()?;
         let spool = Arc::new(Spool::open(&config.spool_dir(), config.spool.max_bytes)?);
         let recovered = recover(&spool).map_err(ServeError::Recover)?;
+        if recovered.quarantined > 0 {
+            tracing::error!(pieces = recovered.quarantined, "the spool was damaged; what cannot be read lies in its folder `quarantine`");
+        }
         let token = Token::of(&config.data_dir)?;
         let shared = Arc::new(shared(&config, clock)?);
         let (stopper, stop) = shutdown::pair();
@@ -172,7 +175,7 @@ impl Running {
         let upkeep = tokio::spawn(upkeep::run(Arc::clone(&shared), events.clone(), config.close_after_hours, stop.clone()));
         let database = database(&config)?;
         let delivered = Arc::new(Metrics::default());
-        let parked_events = recovered.parked_events;
+        let (parked_events, quarantined_pieces) = (recovered.parked_events, recovered.in_quarantine);
         let segments = (recovered.sealed, incoming);
         let delivery = delivery::start(database.target(), segments, Arc::clone(&delivered), tell_trouble);
         let days = config.close_after_hours.div_ceil(24);
@@ -186,6 +189,7 @@ impl Running {
             spool,
             recovered_events,
             parked_events,
+            quarantined_pieces,
             sink: delivered,
             client: database.tables(),
             data_files: data_files::made(&config, &shared.guards),

@@ -21,8 +21,10 @@ use super::{Gauge, Spool, disk};
 pub struct Recovered {
     /// Segments to deliver, oldest first.
     pub sealed: Vec<Sealed>,
-    /// Damaged pieces that were put aside.
+    /// Damaged pieces that were put aside now.
     pub quarantined: u64,
+    /// Damaged pieces that lie aside, those of earlier starts included.
+    pub in_quarantine: u64,
     /// Events in segments that an operator must look at.
     pub parked_events: u64,
     /// Files that held no row.
@@ -44,6 +46,10 @@ pub fn recover(spool: &Spool) -> io::Result<Recovered> {
         for path in disk::list(&parked)? {
             recovered.parked_events += parked_events(&path)?;
         }
+    }
+    let quarantine = spool.folder().join("quarantine");
+    if quarantine.is_dir() {
+        recovered.in_quarantine = disk::list(&quarantine)?.len() as u64;
     }
     recovered.sealed.sort_by_key(|sealed| sealed.header().batch);
     disk::sync_folder(spool.folder())?;
