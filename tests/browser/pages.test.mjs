@@ -107,7 +107,7 @@ test("each site shows its totals, its installation check and why events were not
 
 test("the picture of the README can be taken", () =>
   office({ viewport: { width: 960, height: 720 } }, async ({ page, origin, state }) => {
-    Object.assign(state.overview, { proxy_banner: null, unattributed: [], sites: state.overview.sites.slice(0, 2) });
+    Object.assign(state.overview, { proxy_banner: null, close_after_hours: null, unattributed: [], sites: state.overview.sites.slice(0, 2) });
     await page.goto(origin);
     await ready(page);
     const path = process.env.README_PICTURE;
