@@ -8,6 +8,7 @@
 //! | any other | [`Standing::Closed`]: refused |
 
 use crate::clock::{Day, UnixMillis, Zone};
+use crate::limits::CLOSE_AFTER_HOURS;
 
 /// How long into a day yesterday's key lives, in milliseconds.
 pub const GRACE_MILLIS: u64 = 30 * 60_000;
@@ -21,12 +22,9 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Hours after the start of a day within which it may be closed.
-    pub const CLOSE_AFTER_HOURS: std::ops::RangeInclusive<u16> = 30..=168;
-
-    /// Intake for days that are closed `hours` after their start; `None` outside [`Intake::CLOSE_AFTER_HOURS`].
+    /// Intake for days that are closed `hours` after their start; `None` outside [`CLOSE_AFTER_HOURS`].
     pub fn closing_after(hours: u16) -> Option<Self> {
-        Self::CLOSE_AFTER_HOURS.contains(&hours).then(|| Self { open_millis: u64::from(hours - 2) * HOUR_MILLIS })
+        CLOSE_AFTER_HOURS.contains(&hours).then(|| Self { open_millis: u64::from(hours - 2) * HOUR_MILLIS })
     }
 
     /// From when on `day` takes no more events.
