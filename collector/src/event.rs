@@ -47,13 +47,18 @@ pub struct Event<'a> {
     pub entry: bool,
     /// The app's own, id-free word on activity.
     pub activity: Activity,
-    /// Keyed hash of (site, event `id`), or `None` without an id: for recognising a repeated event, never a visitor.
+    /// The client's own id of the event, for recognising a repeated one. It is no column: only its keyed hash goes into the frame.
     pub id: Option<EventId>,
 }
 
-/// A client's own id for an event. It is hashed when the event is framed and never stored as it is.
-#[derive(Debug, Clone)]
+/// A client's own id for an event. It is hashed when the event is framed, and never stored or printed as it is.
 pub struct EventId(pub(crate) Box<str>);
+
+impl std::fmt::Debug for EventId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("EventId(..)")
+    }
+}
 
 macro_rules! labels {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident => $label:literal,)* }) => {
