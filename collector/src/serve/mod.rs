@@ -97,6 +97,7 @@ pub struct Running {
     config: Config,
     token: Token,
     stopper: Stopper,
+    private_stopper: Stopper,
     trouble: UnboundedReceiver<ServeError>,
     workers: Vec<JoinHandle<io::Result<()>>>,
     upkeep: tokio::task::JoinHandle<()>,
@@ -155,6 +156,7 @@ impl Running {
         let token = Token::of(&config.data_dir)?;
         let shared = Arc::new(shared(&config, clock)?);
         let (stopper, stop) = shutdown::pair();
+        let (private_stopper, private_stop) = shutdown::pair();
         let (sealed, incoming) = unbounded_channel();
         let (tell_trouble, trouble) = unbounded_channel();
         let events = AllEventCounts::new(listeners.len());
@@ -195,8 +197,22 @@ impl Running {
             data_files: data_files::made(&config, &shared.guards),
             stop: stop.clone(),
         };
-        let private = tokio::spawn(serve_private(private_parts(&config, token.clone(), insight), private, stopping(stop)));
-        Ok(Self { shared, config, token, stopper, trouble, workers, upkeep, private, delivery, restoring, database, _instance: instance })
+        let private = tokio::spawn(serve_private(private_parts(&config, token.clone(), insight), private, stopping(private_stop)));
+        Ok(Self {
+            shared,
+            config,
+            token,
+            stopper,
+            private_stopper,
+            trouble,
+            workers,
+            upkeep,
+            private,
+            delivery,
+            restoring,
+            database,
+            _instance: instance,
+        })
     }
 
     /// How visitors reach it.
@@ -235,7 +251,8 @@ impl Running {
             tracing::warn!("ClickHouse did not take everything in time; the rest waits in the spool for the next start");
         }
         self.database.stop().await;
-        // Both end at the order to stop; what they say then changes nothing any more.
+        // Until here the operator could watch. What these two say at their end changes nothing any more.
+        self.private_stopper.stop();
         let _ = self.upkeep.await;
         let _ = self.private.await;
         if ended.into_iter().all(|worker| matches!(worker, Ok(Ok(())))) { Ok(()) } else { Err(ServeError::WorkerEnded) }
