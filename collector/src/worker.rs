@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use hyper::HeaderMap;
 
 use crate::beacon::answer::{self, Verdict};
-use crate::beacon::batch::{self, Coding};
+use crate::beacon::batch;
 use crate::beacon::{self, Decoded, Route, Unread, json, query};
 use crate::clock::{Clock, Day, UnixMillis, Zone};
 use crate::consent::signals::HeaderSignals;
@@ -27,7 +27,7 @@ use crate::pipeline;
 use crate::privacy::raw::{Peer, Visitor};
 use crate::privacy::{Door, Guards};
 use crate::row::{EVENTS, OTHER, UNKNOWN_SITE};
-use crate::server::{Answer, Arrival, Encoding, Intake, Protocol};
+use crate::server::{Answer, Arrival, Intake, Protocol};
 use crate::site::Sites;
 use crate::spool::{Log, Receipt, Unavailable};
 use crate::tally::Tally;
@@ -118,11 +118,7 @@ impl Worker {
             Protocol::Beacon => self.judge_each(sites, request, route, json::events(&body, &context)?),
             Protocol::Pixel => self.judge_each(sites, request, route, std::iter::once(query::event(query, &context))),
             Protocol::Batch => {
-                let coding = match encoding {
-                    Encoding::Identity => Coding::Identity,
-                    Encoding::Gzip => Coding::Gzip,
-                };
-                let unpacked = batch::unpack(&body, coding, |bytes| room.grow(bytes))?;
+                let unpacked = batch::unpack(&body, encoding, |bytes| room.grow(bytes))?;
                 assert!(!leak::stumbles(&unpacked), "cannot take {}", String::from_utf8_lossy(&unpacked));
                 self.judge_each(sites, request, route, batch::events(&unpacked, &context)?)
             }

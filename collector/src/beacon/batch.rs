@@ -22,20 +22,6 @@ pub enum Coding {
     Gzip,
 }
 
-impl Coding {
-    /// The coding that the value of a `Content-Encoding` header names; `None` when it is another, or more than one.
-    pub fn named(value: &[u8]) -> Option<Self> {
-        let value = value.trim_ascii();
-        if value.eq_ignore_ascii_case(b"gzip") || value.eq_ignore_ascii_case(b"x-gzip") {
-            Some(Self::Gzip)
-        } else if value.eq_ignore_ascii_case(b"identity") {
-            Some(Self::Identity)
-        } else {
-            None
-        }
-    }
-}
-
 /// The body as it was before it was packed: at most [`limits::BATCH_DECODED_BYTES`]. Memory grows with what comes out, never with what a header promises.
 /// Truncated or damaged input, and bytes behind its end, make it unreadable. `grow` is asked for room before any is taken, and may say no.
 pub fn unpack(body: &[u8], coding: Coding, grow: impl FnMut(usize) -> bool) -> Result<Cow<'_, [u8]>, Refused> {

@@ -468,22 +468,6 @@ fn gzip_is_unpacked_to_its_bound_and_no_damage_is_overlooked() {
     assert_eq!(batch::unpack(&eighth.repeat(80), Coding::Gzip, |_| true), Err(Refused::TooLarge));
 }
 
-#[test]
-fn one_coding_is_known_and_it_stands_alone() {
-    for (value, coding) in [
-        (&b"gzip"[..], Some(Coding::Gzip)),
-        (b"x-GZIP ", Some(Coding::Gzip)),
-        (b"identity", Some(Coding::Identity)),
-        (b"gzip, gzip", None),
-        (b"gzip, identity", None),
-        (b"br", None),
-        (b"zstd", None),
-        (b"", None),
-    ] {
-        assert_eq!(Coding::named(value), coding);
-    }
-}
-
 fn pixel(query: &str) -> Result<String, Refusal> {
     let sites = sites();
     query::event(query, &Context { page: Some("https://example.org/from-referer"), ..context(&sites, Route::Page) })

@@ -37,7 +37,7 @@ use hyper::body::Incoming;
 use socket2::{Domain, Protocol as Transport, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-pub use request::{Arrival, Encoding, Protocol};
+pub use request::{Arrival, Protocol};
 pub use response::Answer;
 pub use route::{Pages, Paths};
 

@@ -11,6 +11,7 @@ use hyper::{Uri, Version};
 use super::limits::Room;
 use super::response::Fault;
 use super::watch::{Stage, Watch};
+use crate::beacon::batch::Coding;
 use crate::clock::UnixMillis;
 use crate::consent::signals::HeaderSignals;
 use crate::limits;
@@ -47,15 +48,6 @@ impl Protocol {
     }
 }
 
-/// How a body is packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
-    /// Not at all.
-    Identity,
-    /// gzip (RFC 1952); only batches.
-    Gzip,
-}
-
 /// One request, reduced to what the pipeline may know of it. Borrows the request's head.
 pub struct Arrival<'a> {
     /// In which form events arrive.
@@ -63,7 +55,7 @@ pub struct Arrival<'a> {
     /// The body as it arrived; empty for a pixel.
     pub body: Bytes,
     /// How the body is packed.
-    pub encoding: Encoding,
+    pub encoding: Coding,
     /// The query string, still percent-encoded, without its question mark; only a pixel has one.
     pub query: &'a str,
     /// `Referer`: the page that holds the pixel, as far as the browser names it; only a pixel has one.
@@ -84,13 +76,13 @@ pub struct Arrival<'a> {
 
 /// The parts of a batch's head that other routes do not have.
 pub(super) struct BatchHead<'a> {
-    pub(super) encoding: Encoding,
+    pub(super) encoding: Coding,
     pub(super) bearer: Option<SecretHash>,
     pub(super) idempotency_key: Option<&'a [u8]>,
 }
 
 impl BatchHead<'_> {
-    pub(super) const NONE: Self = Self { encoding: Encoding::Identity, bearer: None, idempotency_key: None };
+    pub(super) const NONE: Self = Self { encoding: Coding::Identity, bearer: None, idempotency_key: None };
 }
 
 /// Refuses a head that no route would take: a target that is no plain path, or a missing, repeated or malformed `Host` (RFC 9112, 3.2).
@@ -121,16 +113,16 @@ pub(super) fn referring_page(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Judges type and encoding of a body before any of it is read.
-pub(super) fn check_content(protocol: Protocol, headers: &HeaderMap) -> Result<Encoding, Fault> {
+pub(super) fn check_content(protocol: Protocol, headers: &HeaderMap) -> Result<Coding, Fault> {
     let media_type = single(headers, &header::CONTENT_TYPE).map_err(|_| Fault::UnsupportedType)?;
     // A beacon made of raw bytes has no type; its content decides.
     if media_type.is_some_and(|value| !protocol.speaks(essence(value))) {
         return Err(Fault::UnsupportedType);
     }
     match single(headers, &header::CONTENT_ENCODING).map_err(|_| Fault::UnsupportedType)? {
-        None => Ok(Encoding::Identity),
-        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"identity") => Ok(Encoding::Identity),
-        Some(value) if protocol == Protocol::Batch && is_gzip(value.as_bytes()) => Ok(Encoding::Gzip),
+        None => Ok(Coding::Identity),
+        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"identity") => Ok(Coding::Identity),
+        Some(value) if protocol == Protocol::Batch && is_gzip(value.as_bytes()) => Ok(Coding::Gzip),
         Some(_) => Err(Fault::UnsupportedType),
     }
 }
@@ -156,7 +148,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a He
 struct Repeated;
 
 /// Reads what only a batch's head carries.
-pub(super) fn batch_head(encoding: Encoding, headers: &HeaderMap) -> Result<BatchHead<'_>, Fault> {
+pub(super) fn batch_head(encoding: Coding, headers: &HeaderMap) -> Result<BatchHead<'_>, Fault> {
     let bearer = match single(headers, &header::AUTHORIZATION).map_err(|_| Fault::BadRequest)? {
         Some(value) => Some(SecretHash::of(bearer_token(value.as_bytes()).ok_or(Fault::BadRequest)?)),
         None => None,
@@ -242,7 +234,7 @@ mod tests {
 
     #[test]
     fn types_and_encodings_are_judged_by_route() {
-        use Encoding::{Gzip, Identity};
+        use Coding::{Gzip, Identity};
         use Protocol::{Batch, Beacon};
         for (protocol, content_type, encoding, expected) in [
             (Beacon, Some("text/plain;charset=UTF-8"), None, Some(Identity)),

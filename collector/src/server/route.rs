@@ -5,11 +5,12 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 
 use super::limits::Room;
-use super::request::{self, Arrival, BatchHead, Encoding, Protocol};
+use super::request::{self, Arrival, BatchHead, Protocol};
 use super::response::{self, Answered, Fault};
 use super::script::Constant;
 use super::watch::{Stage, Watch};
 use super::{Intake, Shared};
+use crate::beacon::batch::Coding;
 use crate::consent::signals::HeaderSignals;
 use crate::privacy::raw::Peer;
 
@@ -204,6 +205,6 @@ async fn take<I: Intake>(
         idempotency_key: batch.idempotency_key,
         room,
     };
-    debug_assert!(protocol == Protocol::Batch || arrival.encoding == Encoding::Identity, "only batches are packed");
+    debug_assert!(protocol == Protocol::Batch || arrival.encoding == Coding::Identity, "only batches are packed");
     Ok(response::answer(protocol, shared.intake.take(arrival).await))
 }

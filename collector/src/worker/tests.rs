@@ -15,6 +15,7 @@ use tokio::task::{JoinHandle, LocalSet};
 
 use super::*;
 use crate::assets::{Asset, Assets};
+use crate::beacon::batch::Coding;
 use crate::beacon::samples;
 use crate::days::Intake as Days;
 use crate::enrich::user_agent::Agents;
@@ -94,7 +95,7 @@ impl World {
         let mut arrival = Arrival {
             protocol,
             body: body.into(),
-            encoding: Encoding::Identity,
+            encoding: Coding::Identity,
             query: "",
             page: None,
             signals: HeaderSignals::default(),
@@ -250,7 +251,7 @@ fn a_batch_is_answered_event_by_event_however_it_is_packed() {
         let array = format!("[{VIEW},{ALIEN},{DNT},{LOOSE}]");
         assert_eq!(world.send(Protocol::Batch, array.clone()).await, answer);
         assert_eq!(world.send(Protocol::Batch, format!("{VIEW}\n{ALIEN}\n\n{DNT}\n{LOOSE}\n")).await, answer);
-        assert_eq!(world.ask(Protocol::Batch, gzip(array.as_bytes()), |batch| batch.encoding = Encoding::Gzip).await, answer);
+        assert_eq!(world.ask(Protocol::Batch, gzip(array.as_bytes()), |batch| batch.encoding = Coding::Gzip).await, answer);
         assert_eq!(world.send(Protocol::Batch, gzip(array.as_bytes())).await, "refused: unreadable");
         assert_eq!(world.finish().await.events.len(), 3);
     });
@@ -263,7 +264,7 @@ fn a_batch_that_unpacks_beyond_the_room_for_bodies_is_turned_away() {
         let packed = gzip(format!("[{VIEW}{}]", " ".repeat(4 << 20)).as_bytes());
         for (budget, answer) in [(1 << 20, "unavailable"), (16 << 20, r#"{"accepted":1,"dropped":{},"rejected":[]}"#)] {
             let said = world.ask(Protocol::Batch, packed.clone(), |batch| {
-                batch.encoding = Encoding::Gzip;
+                batch.encoding = Coding::Gzip;
                 batch.room = Room::of(BodyBudget::of(budget));
             });
             assert_eq!(said.await, answer, "{budget}");
