@@ -192,6 +192,8 @@ pub const SINK_HELD_INTERVAL: Duration = Duration::from_mins(5);
 
 /// Between two looks at whether what a crash left is delivered and the rollup can be read.
 pub const RESTORE_INTERVAL: Duration = Duration::from_millis(500);
+/// How long that is waited for; a segment that is held may never be delivered.
+pub const RESTORE_PATIENCE: Duration = Duration::from_mins(10);
 
 #[cfg(test)]
 mod tests {

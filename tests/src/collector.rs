@@ -376,6 +376,19 @@ impl Collector {
         }
     }
 
+    /// Waits until it has said a line with `text` in it.
+    ///
+    /// # Panics
+    ///
+    /// When it has not within a minute.
+    pub fn wait_for_line(&mut self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().iter().any(|line| line.contains(text)) {
+            assert!(Instant::now() < deadline, "it never said {text:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Everything it has said so far, a line each.
     pub fn log(&mut self) -> &[String] {
         self.seen.extend(self.said.try_iter());

@@ -7,7 +7,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 
 use super::ServeError;
-use crate::clock::{Day, Zone};
+use crate::clock::{Clock, Day, Zone};
+use crate::limits::{RESTORE_INTERVAL, RESTORE_PATIENCE};
 use crate::row::Capped;
 use crate::row::Table;
 use crate::sink;
@@ -36,11 +37,12 @@ pub(super) fn start(
 }
 
 /// Teaches the cap on distinct values what the rollup has from before this process started, once ClickHouse answers and the spool's old segments are
-/// delivered. Until then a value that is already in the rollup may be counted again against the cap; it is let through all the same.
+/// delivered, or were waited for long enough. Until then a value that is already in the rollup may be counted again against the cap; it is let through all the same.
 pub(super) async fn restore_distinct(target: Target, shared: Arc<Shared>, metrics: Arc<Metrics>, recovered: u64, days: u16) {
     let settled = || metrics.inserted_rows(Table::Events) + metrics.parked(Table::Events).1;
-    while settled() < recovered {
-        tokio::time::sleep(crate::limits::RESTORE_INTERVAL).await;
+    let patience = Clock::monotonic() + RESTORE_PATIENCE;
+    while settled() < recovered && Clock::monotonic() < patience {
+        tokio::time::sleep(RESTORE_INTERVAL).await;
     }
     let sites = shared.sites.load_full();
     for zone in sites.zones() {
@@ -49,10 +51,11 @@ pub(super) async fn restore_distinct(target: Target, shared: Arc<Shared>, metric
             let day = Day(today.0.saturating_sub(back));
             while let Err(failure) = restore_day(&target.client, &shared, zone, day).await {
                 tracing::debug!(%failure, "the rollup's values cannot be read yet");
-                tokio::time::sleep(crate::limits::RESTORE_INTERVAL).await;
+                tokio::time::sleep(RESTORE_INTERVAL).await;
             }
         }
     }
+    tracing::info!("the cap on distinct values knows what the rollup has");
 }
 
 async fn restore_day(client: &Client, shared: &Shared, zone: &Zone, day: Day) -> Result<(), Failure> {

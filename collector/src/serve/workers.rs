@@ -74,7 +74,11 @@ fn work(kit: &Kit, index: usize, workers: usize, listener: std::net::TcpListener
             log.close();
             served
         };
-        let (served, logged) = tokio::join!(serving, Rc::clone(&log).run(index, kit.sealed.clone()));
-        served.and(logged)
+        let mut logging = std::pin::pin!(Rc::clone(&log).run(index, kit.sealed.clone()));
+        tokio::select! {
+            // Without its log a worker would take events and never answer them.
+            logged = &mut logging => logged.and(Err(io::ErrorKind::BrokenPipe.into())),
+            served = serving => served.and(logging.await),
+        }
     })
 }

@@ -57,7 +57,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// The files that say who this node is are damaged; they are never guessed.
-    #[error("{0} is damaged; move the spool's folder away and start again, then deliver the old one with its own files")]
+    #[error("{0} is damaged or gone; move the spool's folder away and start again, then deliver the old one with its own files")]
     Identity(PathBuf),
 }
 
@@ -81,11 +81,18 @@ impl Spool {
             io::ErrorKind::WouldBlock => OpenError::InUse(folder.to_owned()),
             _ => failed(source),
         })?;
-        let node =
-            u64::from_le_bytes(identity(&folder.join("node")).map_err(failed)?.ok_or_else(|| OpenError::Identity(folder.join("node")))?);
-        let hash_key = identity(&folder.join("hash-key")).map_err(failed)?.ok_or_else(|| OpenError::Identity(folder.join("hash-key")))?;
-        let batches =
-            Batches::open(&folder.join("next-batch")).map_err(failed)?.ok_or_else(|| OpenError::Identity(folder.join("next-batch")))?;
+        let file = |name: &str| folder.join(name);
+        // The node is written last: a folder that has one has everything, and what is missing then was lost, not never made.
+        let known = file("node").exists();
+        for name in ["next-batch", "hash-key"] {
+            if known && !file(name).exists() {
+                return Err(OpenError::Identity(file(name)));
+            }
+        }
+        let damaged = |name: &str| OpenError::Identity(file(name));
+        let batches = Batches::open(&file("next-batch")).map_err(failed)?.ok_or_else(|| damaged("next-batch"))?;
+        let hash_key = identity(&file("hash-key")).map_err(failed)?.ok_or_else(|| damaged("hash-key"))?;
+        let node = u64::from_le_bytes(identity(&file("node")).map_err(failed)?.ok_or_else(|| damaged("node"))?);
         Ok(Self { folder: folder.to_owned(), node, hash_key, batches, gauge: Arc::new(Gauge::new(bytes_max)), _lock: lock })
     }
 
@@ -144,7 +151,10 @@ impl Batches {
 
     fn open(path: &Path) -> io::Result<Option<Self>> {
         let next = match disk::read_small(path)? {
-            None => 1,
+            None => {
+                disk::replace_small(path, &1_u64.to_le_bytes())?;
+                1
+            }
             Some(bytes) => match <[u8; 8]>::try_from(bytes) {
                 Ok(bytes) => u64::from_le_bytes(bytes),
                 Err(_) => return Ok(None),

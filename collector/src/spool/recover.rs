@@ -45,6 +45,8 @@ pub fn recover(spool: &Spool) -> io::Result<Recovered> {
     if parked.is_dir() {
         for path in disk::list(&parked)? {
             recovered.parked_events += parked_events(&path)?;
+            // They take disk until somebody acts, and so count, as they did before the start.
+            spool.gauge().add(disk::length(&disk::open(&path)?)?);
         }
     }
     let quarantine = spool.folder().join("quarantine");

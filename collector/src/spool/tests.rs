@@ -276,6 +276,10 @@ fn node_and_hash_key_stay_and_a_damaged_one_is_refused() {
     assert_eq!((again.node(), again.hash("site", b"key")), (node, hash));
     assert_ne!(again.hash("sit", b"ekey"), hash);
     drop(again);
+    let next_batch = fs::read(folder.0.join("next-batch")).unwrap();
+    fs::remove_file(folder.0.join("next-batch")).unwrap();
+    assert!(matches!(Spool::open(&folder.0, 1 << 30), Err(OpenError::Identity(_))), "numbers that were given would be given again");
+    fs::write(folder.0.join("next-batch"), next_batch).unwrap();
     fs::write(folder.0.join("node"), b"short").unwrap();
     assert!(matches!(Spool::open(&folder.0, 1 << 30), Err(OpenError::Identity(_))));
 }
