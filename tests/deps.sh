@@ -18,6 +18,23 @@ command -v python3 >/dev/null || {
     exit 1
 }
 
+# The proxies of the README: nginx 0.5 MB, Caddy 9 MB (36 MB unpacked). Only unpacked: installed, Debian's packages would start them on port 80.
+# Without them their tests are skipped and say so.
+proxies="${XDG_CACHE_HOME:-$HOME/.cache}/headcount/proxies"
+for proxy in nginx caddy; do
+    if command -v "$proxy" >/dev/null || [ -x "/usr/sbin/$proxy" ] || [ -x "$proxies/usr/sbin/$proxy" ] || [ -x "$proxies/usr/bin/$proxy" ]; then
+        continue
+    fi
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "headcount: fetching $proxy for the tests of the README's proxies ..." >&2
+        mkdir -p "$proxies"
+        (apt-get update -qq && cd "$proxies" && apt-get download -qq "$proxy" && dpkg-deb -x "${proxy}"_*.deb . && rm -f "${proxy}"_*.deb) >/dev/null 2>&1 ||
+            echo "headcount: $proxy cannot be fetched: its tests will be skipped" >&2
+    else
+        echo "headcount: $proxy is not found: its tests will be skipped; on Debian: sudo apt-get install $proxy" >&2
+    fi
+done
+
 for browser in chromium chromium-browser google-chrome; do
     command -v "$browser" >/dev/null && exit 0
 done

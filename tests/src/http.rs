@@ -4,6 +4,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
 /// A kept-alive connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -40,6 +42,15 @@ impl Connection {
     /// Connects, with a minute's patience for every read and write.
     pub fn open(address: SocketAddr) -> io::Result<Self> {
         Self::of(TcpStream::connect(address)?)
+    }
+
+    /// Connects from an address of this machine, such as any that begins with 127.
+    #[expect(clippy::disallowed_types, reason = "the test's own address")]
+    pub fn open_from(from: std::net::Ipv4Addr, to: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((from, 0)).into())?;
+        socket.connect(&to.into())?;
+        Self::of(TcpStream::from(socket))
     }
 
     /// Speaks over `stream`, with a minute's patience for every read and write.

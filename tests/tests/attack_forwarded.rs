@@ -3,12 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::disallowed_types, reason = "the adversary's own addresses")]
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::Ipv4Addr;
 
 use headcount_tests::collector::{BROWSER, Setup};
 use headcount_tests::http::Connection;
 use headcount_tests::leaky;
-use socket2::{Domain, Socket, Type};
 
 /// Every header by which proxies name a visitor, with an address of Cloudflare's resolver, which every database knows.
 const FORGED: &[&str] = &[
@@ -28,14 +27,6 @@ const FORGED: &[&str] = &[
     "Via: 1.1 1.1.1.1",
 ];
 
-/// A connection from an address of this machine.
-fn connect(from: Ipv4Addr, to: SocketAddr) -> Connection {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
-    socket.connect(&to.into()).unwrap();
-    Connection::of(TcpStream::from(socket)).unwrap()
-}
-
 /// The visitors and countries that are stored when two peers come, the second of them with every forged header.
 fn stored(proxy: &str, setup: impl FnOnce(Setup) -> Setup) -> (usize, Vec<String>) {
     let config = format!("proxy = {proxy}\n[public]\nworkers = 1\n[engine]\nmemory_bytes = 536870912\n[[site]]\nid = \"a.example\"\n");
@@ -44,7 +35,8 @@ fn stored(proxy: &str, setup: impl FnOnce(Setup) -> Setup) -> (usize, Vec<String
     let event = br#"{"site":"a.example","url":"https://a.example/"}"#;
     let send = |from: Ipv4Addr, header: &str| {
         let headers = [BROWSER, "Content-Type: text/plain", header];
-        assert_eq!(connect(from, collector.public()).send("POST", "/e", &headers, event).unwrap().status, 204);
+        let mut connection = Connection::open_from(from, collector.public()).unwrap();
+        assert_eq!(connection.send("POST", "/e", &headers, event).unwrap().status, 204);
     };
     let (one, other) = (Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2));
     send(one, "X-Nothing: 0");
