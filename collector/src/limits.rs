@@ -1,4 +1,4 @@
-//! Every bound of what is read, held, waited for or stored, named in one place. Each has a test that hits it.
+//! Every bound of what is read, held, waited for or stored, named in one place. Most have a test that hits them, some by way of a smaller value.
 
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub const HEAD_BYTES: usize = 16 * 1024;
 pub const HEADERS: usize = 100;
 /// Bytes of a request's target (path and query).
 pub const TARGET_BYTES: usize = 8 * 1024;
+/// Connections that wait in the kernel to be accepted, a listener.
+pub const BACKLOG: i32 = 4_096;
 /// Connections open at one time, over all workers.
 pub const CONNECTIONS: usize = 20_000;
 /// From accepting a connection, or from the first byte of a head, to the end of the head.
@@ -122,6 +124,10 @@ pub const DISTINCT_CACHED: usize = 200_000;
 
 /// Rows of a segment.
 pub const SEGMENT_ROWS: u32 = 500_000;
+/// The first piece of disk that a segment takes; each further piece is as large as what it has, up to [`GROWTH_MAX`].
+pub const GROWTH_MIN: u64 = 1024 * 1024;
+/// The largest piece of disk that a segment takes ahead of need.
+pub const GROWTH_MAX: u64 = 8 * 1024 * 1024;
 /// Bytes of a segment.
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 /// How long after its first row a segment is sealed at the latest.

@@ -42,6 +42,7 @@ pub use response::Answer;
 pub use route::{Pages, Paths};
 
 use crate::clock::Clock;
+use crate::limits::BACKLOG;
 use crate::outcome::Refused;
 use crate::privacy::raw::{Peer, Visitor};
 use limits::{BodyBudget, BodyLease, Limits};
@@ -86,8 +87,6 @@ struct Shared<I> {
     clock: Clock,
 }
 
-/// Connections that wait in the kernel to be accepted, a listener.
-const BACKLOG: i32 = 4_096;
 /// After a failure to accept, for want of file descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

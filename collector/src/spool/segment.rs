@@ -8,10 +8,7 @@ use std::sync::Arc;
 use super::format::{FOOTER, Header, Totals};
 use super::sealed::{Sealed, events_of};
 use super::{Gauge, disk};
-
-/// The first piece of disk that a segment takes; each further piece is as large as what it has, up to [`GROWTH_MAX`].
-const GROWTH_MIN: u64 = 1024 * 1024;
-const GROWTH_MAX: u64 = 8 * 1024 * 1024;
+use crate::limits::{GROWTH_MAX, GROWTH_MIN};
 
 /// File name of a segment that is being written.
 pub(super) fn open_path(folder: &Path, batch: u64) -> PathBuf {
