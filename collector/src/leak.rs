@@ -17,8 +17,8 @@
 //! | `target_in_answer` | an answer repeats the path that was asked for |
 //! | `panic_text` | the text of a panic is logged |
 //! | `city_accepted` | a database that knows cities is opened |
-//!
 //! | `database_error_text` | what ClickHouse says of a batch that it does not take is logged |
+//! | `widening_accepted` | a configuration that would collect more than is promised is taken |
 //!
 //! And one fault that no visitor can cause: `panic` panics over a batch that holds "stumble over this", and quotes it.
 

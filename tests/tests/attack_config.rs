@@ -76,7 +76,32 @@ fn the_operators_pages_on_an_open_port_do_not_start() {
     assert!(!output.status.success() && told.contains(Promise::OperatorOnly.text()), "{told}");
 }
 
-/// The control: each of the above starts once the widening is gone.
+/// The control: without the judgements, each widening that has a key of its own is taken. The others have no key and no code that could take them.
+#[test]
+fn a_collector_that_does_not_judge_takes_every_widening() {
+    let unjudged =
+        |config: &str| Setup::new("unjudged", config).with_program(leaky::program()).with_variable(leaky::LEAK, "widening_accepted");
+    for widening in [
+        "close_after_hours = 169\n",
+        "proxy = [\"0.0.0.0/0\"]\n",
+        "[[site]]\nid = \"b.example\"\nquery_keep = [\"*\"]\n",
+        "[[site]]\nid = \"b.example\"\npath_keep = [\"/*\"]\n",
+        "[clickhouse]\nurl = \"http://db.example.org:8123\"\n",
+    ] {
+        let (status, told) = unjudged(widening).run(&["check-config"]);
+        assert!(status.success(), "{widening}: {told}");
+    }
+    let beside = unjudged(SITE);
+    let (status, told) = beside.run(&["--key-dir", &beside.data().join("keys").display().to_string(), "check-config"]);
+    assert!(status.success(), "{told}");
+    let open = unjudged(&format!("[private]\nlisten = \"0.0.0.0:8081\"\n{SITE}"));
+    // Without the flags of the harness, which name another address.
+    let mut command = Command::new(leaky::program());
+    command.arg("--config").arg(open.config_path()).arg("check-config").env(leaky::LEAK, "widening_accepted");
+    assert!(command.output().unwrap().status.success());
+}
+
+/// And each of the above starts once the widening is gone.
 #[test]
 fn the_same_without_the_widening_starts() {
     assert_eq!(

@@ -15,6 +15,7 @@ use super::{
     ClickHouse, Config, DATABASE, DataFile, Engine, Log, LogFormat, Overrides, Password, Private, Proxy, Public, Spool, Store,
     Surroundings, sites, written,
 };
+use crate::leak;
 use crate::limits;
 use crate::privacy::proxy::{Networks, Trusted};
 
@@ -25,7 +26,7 @@ pub(super) fn build(written: written::Written, overrides: &Overrides, surroundin
     let data_dir = overrides.data_dir.clone().or(written.data_dir).or_else(|| surroundings.data_dir());
     let data_dir = data_dir.ok_or_else(|| Fault::about("data_dir", "nobody says where to keep data: name a folder"))?;
     let key_dir = overrides.key_dir.clone().or(written.key_dir).unwrap_or_else(|| surroundings.key_dir());
-    if key_dir.starts_with(&data_dir) {
+    if key_dir.starts_with(&data_dir) && !leak::planted("widening_accepted") {
         return Err(Fault::of("key_dir", key_dir.display(), "must be outside data_dir").breaking(Promise::KeysApart));
     }
     let public = public(written.public, overrides)?;
@@ -61,7 +62,7 @@ fn public(written: written::Public, overrides: &Overrides) -> Judged<Public> {
 
 fn private(written: written::Private, overrides: &Overrides) -> Judged<Private> {
     let listen = listen("private.listen", overrides.private_listen, written.listen, ([127, 0, 0, 1], 8081))?;
-    if !listen.ip().is_loopback() && !written.insecure {
+    if !listen.ip().is_loopback() && !written.insecure && !leak::planted("widening_accepted") {
         let allowed = "must be a loopback address (127.0.0.1 or [::1]), with a proxy that speaks TLS in front for access from elsewhere; \
                        or say private.insecure = true";
         return Err(Fault::of("private.listen", listen, allowed).breaking(Promise::OperatorOnly));
@@ -148,7 +149,8 @@ fn trusted(written: written::Trust) -> Judged<Trusted> {
             }
         },
         written::Trust::Networks(networks) => {
-            if let Some(everybody) = networks.iter().find(|text| text.parse::<IpNet>().is_ok_and(|network| network.prefix_len() == 0)) {
+            let everybody = networks.iter().find(|text| text.parse::<IpNet>().is_ok_and(|network| network.prefix_len() == 0));
+            if let Some(everybody) = everybody.filter(|_| !leak::planted("widening_accepted")) {
                 return Err(Fault::of("proxy", quoted(everybody), "must not be everybody").breaking(Promise::OwnAddress));
             }
             networks_of("proxy", &networks).map(Trusted::Networks)
@@ -207,7 +209,7 @@ fn clickhouse_url(written: Option<&str>, plaintext: bool) -> Judged<Box<str>> {
             // The value may hold a password: it is not repeated.
             Err(Fault::about("clickhouse.url", allowed))
         }
-        Some("http") if !plaintext && !is_loopback(host) => {
+        Some("http") if !plaintext && !is_loopback(host) && !leak::planted("widening_accepted") => {
             let allowed =
                 "must be https for another machine; or say clickhouse.plaintext = true, for a link that is private in another way";
             Err(Fault::of("clickhouse.url", quoted(text), allowed).breaking(Promise::NoPlainLink))
@@ -244,7 +246,7 @@ fn close_after_hours(written: Option<i64>) -> Judged<u16> {
     let hours = written.unwrap_or(i64::from(limits::CLOSE_AFTER_HOURS_DEFAULT));
     let allowed = &limits::CLOSE_AFTER_HOURS;
     match u16::try_from(hours) {
-        Ok(hours) if allowed.contains(&hours) => Ok(hours),
+        Ok(hours) if allowed.contains(&hours) || leak::planted("widening_accepted") => Ok(hours),
         _ => {
             let fault = Fault::of("close_after_hours", hours, format!("must be {} to {}", allowed.start(), allowed.end()));
             Err(if hours > i64::from(*allowed.end()) { fault.breaking(Promise::ShortLived) } else { fault })

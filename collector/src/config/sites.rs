@@ -4,6 +4,7 @@ use super::build::{networks_of, quoted};
 use super::fault::{Fault, Promise};
 use super::written;
 use crate::clock::Zone;
+use crate::leak;
 use crate::limits;
 use crate::privacy::proxy::Networks;
 use crate::privacy::secret::SecretHash;
@@ -147,7 +148,7 @@ fn patterns(key: &str, written: Vec<String>) -> Judged<Vec<Box<str>>> {
         if !well_formed {
             return Err(Fault::of(key, quoted(pattern), "must be a path whose parts may be *, such as /user/*/orders"));
         }
-        if pattern.trim_matches(['/', '*']).is_empty() {
+        if pattern.trim_matches(['/', '*']).is_empty() && !leak::planted("widening_accepted") {
             return Err(Fault::of(key, quoted(pattern), "must not be every path of the site").breaking(Promise::NothingRaw));
         }
         Ok(())
@@ -156,7 +157,7 @@ fn patterns(key: &str, written: Vec<String>) -> Judged<Vec<Box<str>>> {
 
 fn query_names(written: Vec<String>) -> Judged<Vec<Box<str>>> {
     bounded("query_keep", written, |name| {
-        if name.contains('*') {
+        if name.contains('*') && !leak::planted("widening_accepted") {
             return Err(Fault::of("query_keep", quoted(name), "must be a parameter's full name").breaking(Promise::QueryByName));
         }
         let well_formed = (1..=limits::PROP_KEY_BYTES).contains(&name.len()) && !name.contains(['&', '=', '#', '%', '+']);

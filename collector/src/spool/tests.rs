@@ -382,3 +382,21 @@ fn counts_of_a_site_that_moves_to_another_zone_stand_in_the_zone_of_their_day() 
     let zones: Vec<_> = sealed.iter().map(|one| (&*one.header().zone, one.totals().rows)).collect();
     assert_eq!(zones, [("UTC", 2), ("Europe/Berlin", 1)]);
 }
+
+#[test]
+fn a_parked_segment_that_is_moved_back_is_there_again_after_a_start() {
+    let folder = Folder::new("parked");
+    let spool = folder.spool();
+    let mut sealed = with_log(&spool, |log| async move { write(&log, &["a row"]).await });
+    let parked = sealed.remove(0).park().unwrap();
+    drop(spool);
+    let spool = folder.spool();
+    let recovered = recover(&spool).unwrap();
+    assert_eq!((recovered.sealed.len(), recovered.parked_events), (0, 1));
+    assert_eq!(spool.gauge().bytes(), fs::metadata(&parked).unwrap().len(), "it takes disk, so it counts");
+    drop((recovered, spool));
+    fs::rename(&parked, folder.0.join(parked.file_name().unwrap())).unwrap();
+    let recovered = recover(&folder.spool()).unwrap();
+    assert_eq!(recovered.sealed.iter().map(content).collect::<Vec<_>>(), ["a row"]);
+    assert_eq!(recovered.parked_events, 0);
+}
