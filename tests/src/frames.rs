@@ -13,6 +13,8 @@ pub type Row = BTreeMap<&'static str, String>;
 pub struct Frame {
     /// Keyed hash of the idempotency key, or zero.
     pub key: u64,
+    /// In how many frames the request's rows lie.
+    pub parts: u64,
     /// The rows.
     pub rows: Vec<Row>,
     /// Keyed hash of each row's event id, or zero.
@@ -70,10 +72,11 @@ fn frame(rest: &mut &[u8], layout: &TableLayout) -> Option<Frame> {
     let mut body = take(rest, size(length));
     let count = number(&mut body, 4);
     let key = number(&mut body, 8);
+    let parts = number(&mut body, 4);
     let rows = (0..count).map(|_| row(&mut body, layout)).collect();
     let ids = (0..count).map(|_| number(&mut body, 8)).collect();
     assert!(body.is_empty(), "a frame is its rows and their hashes");
-    Some(Frame { key, rows, ids })
+    Some(Frame { key, parts, rows, ids })
 }
 
 fn row(rest: &mut &[u8], layout: &TableLayout) -> Row {

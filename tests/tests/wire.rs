@@ -440,8 +440,13 @@ fn an_idempotency_key_stands_in_its_frame_as_a_hash() {
         let event = r#"{"site":"example.org","name":"x","id":"k4n4ry-id"}"#;
         assert_eq!(post(&collector, "/v1/events", &[&[JSON][..], key.as_slice()].concat(), event.as_bytes()).status, 202);
     }
+    let two_days = r#"[{"site":"example.org","name":"x"},{"site":"example.org","name":"y","age_ms":86400000}]"#;
+    assert_eq!(post(&collector, "/v1/events", &[JSON, "Idempotency-Key: k4n4ry-3"], two_days.as_bytes()).status, 202);
     collector.kill();
     let frames = frames::of(&setup.data().join("spool"), "events");
+    let (of_two_days, frames): (Vec<_>, Vec<_>) = frames.into_iter().partition(|frame| frame.parts != 1);
+    assert!(of_two_days.iter().map(|frame| (frame.parts, frame.rows.len())).eq([(2, 1), (2, 1)]), "{of_two_days:?}");
+    assert_eq!(of_two_days[0].key, of_two_days[1].key);
     let keys: Vec<u64> = frames.iter().map(|frame| frame.key).collect();
     let [first, second, again, none] = keys[..] else { panic!("four batches: {keys:?}") };
     assert!(first != 0 && second != 0 && first != second && first == again && none == 0, "{keys:?}");

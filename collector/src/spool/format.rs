@@ -1,6 +1,7 @@
 //! The bytes of a segment: header, frames, footer.
 //!
-//! All numbers are little-endian. A segment is one file, written from its start to its end and never changed:
+//! All numbers are little-endian. A segment is one file, written from its start to its end and never changed. Checksums of frames and of the footer
+//! begin with the segment's node and batch: bytes of another segment, which a file system may bring back after a power cut, are never taken for its own.
 //!
 //! ```text
 //! header   8  "HCSPOOL1"
@@ -11,15 +12,16 @@
 //!
 //! frame    4  "FRM1"                                          one frame for each request's rows of that day
 //!          4  length of what follows the next field, in bytes
-//!          4  CRC32C of what follows this field
+//!          4  CRC32C of node, batch and what follows this field
 //!          4  number of rows, n
 //!          8  keyed hash of (site, idempotency key), or zero
+//!          4  number of frames that the request has, in this segment and others
 //!             n rows in RowBinary
 //!      8 * n  keyed hash of (site, event id) for each row, or zero
 //!
 //! footer   4  "SEAL"
 //!          4  length of what follows the next field: 24
-//!          4  CRC32C of what follows this field
+//!          4  CRC32C of node, batch and what follows this field
 //!          4  number of frames
 //!          8  number of rows
 //!          8  bytes of RowBinary in all frames
@@ -42,8 +44,8 @@ const FRAME_MAGIC: [u8; 4] = *b"FRM1";
 const FOOTER_MAGIC: [u8; 4] = *b"SEAL";
 /// Magic, length and checksum, before frame and footer alike.
 pub(super) const PREFIX: usize = 12;
-/// Row count and key hash.
-pub(super) const FRAME_FIXED: usize = 12;
+/// Row count, key hash and number of the request's frames.
+pub(super) const FRAME_FIXED: usize = 16;
 /// Where the rows begin in a frame's body.
 pub(super) const PREFIX_OF_ROWS: usize = FRAME_FIXED;
 /// Row hashes are 64 bits wide.
@@ -73,6 +75,11 @@ pub struct Header {
 }
 
 impl Header {
+    /// What the checksums of its frames and its footer begin with.
+    pub(super) fn seed(&self) -> Seed {
+        Seed::of(self.node, self.batch)
+    }
+
     /// The header's bytes.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
@@ -115,6 +122,30 @@ impl Header {
     }
 }
 
+/// What the checksums of a segment's frames and footer begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seed(u32);
+
+impl Seed {
+    /// The seed of the segment with these numbers.
+    pub(super) fn of(node: u64, batch: u64) -> Self {
+        Self(crc32c::crc32c_append(crc32c::crc32c(&node.to_le_bytes()), &batch.to_le_bytes()))
+    }
+
+    fn checksum(self, bytes: &[u8]) -> u32 {
+        crc32c::crc32c_append(self.0, bytes)
+    }
+}
+
+/// The request that a frame's rows came with, as far as a segment knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    /// Keyed hash of (site, idempotency key), or zero.
+    pub(super) key: u64,
+    /// In how many frames its rows lie: one in the segment of each table, time zone and day.
+    pub(super) parts: u32,
+}
+
 fn length_u16(text: &str) -> u16 {
     u16::try_from(text.len()).expect("names and column lists are our own and shorter than 64 KiB")
 }
@@ -127,21 +158,22 @@ pub(super) fn begin_frame(buffer: &mut Vec<u8>) -> usize {
 }
 
 /// Completes the frame that starts at `start`: `hashes` has one entry per row. Returns the frame's checksum.
-pub(super) fn finish_frame(buffer: &mut Vec<u8>, start: usize, key: u64, hashes: &[u64]) -> u32 {
+pub(super) fn finish_frame(buffer: &mut Vec<u8>, start: usize, seed: Seed, request: Request, hashes: &[u64]) -> u32 {
     for hash in hashes {
         buffer.extend_from_slice(&hash.to_le_bytes());
     }
     let rows = u32::try_from(hashes.len()).expect("a request holds at most a few thousand events");
     let fixed = start + PREFIX;
     buffer[fixed..fixed + 4].copy_from_slice(&rows.to_le_bytes());
-    buffer[fixed + 4..fixed + 12].copy_from_slice(&key.to_le_bytes());
-    finish(buffer, start, FRAME_MAGIC)
+    buffer[fixed + 4..fixed + 12].copy_from_slice(&request.key.to_le_bytes());
+    buffer[fixed + 12..fixed + 16].copy_from_slice(&request.parts.to_le_bytes());
+    finish(buffer, start, seed, FRAME_MAGIC)
 }
 
-fn finish(buffer: &mut [u8], start: usize, magic: [u8; 4]) -> u32 {
+fn finish(buffer: &mut [u8], start: usize, seed: Seed, magic: [u8; 4]) -> u32 {
     let body = start + PREFIX;
     let length = u32::try_from(buffer.len() - body).expect("a commit is bounded far below 4 GiB");
-    let checksum = crc32c::crc32c(&buffer[body..]);
+    let checksum = seed.checksum(&buffer[body..]);
     buffer[start..start + 4].copy_from_slice(&magic);
     buffer[start + 4..start + 8].copy_from_slice(&length.to_le_bytes());
     buffer[start + 8..start + 12].copy_from_slice(&checksum.to_le_bytes());
@@ -171,13 +203,13 @@ impl Totals {
     }
 
     /// The footer's bytes.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self, seed: Seed) -> Vec<u8> {
         let mut bytes = vec![0; PREFIX];
         bytes.extend_from_slice(&self.frames.to_le_bytes());
         bytes.extend_from_slice(&self.rows.to_le_bytes());
         bytes.extend_from_slice(&self.row_bytes.to_le_bytes());
         bytes.extend_from_slice(&self.chain.to_le_bytes());
-        finish(&mut bytes, 0, FOOTER_MAGIC);
+        finish(&mut bytes, 0, seed, FOOTER_MAGIC);
         bytes
     }
 }
@@ -212,8 +244,8 @@ pub(super) fn next_magic(bytes: &[u8]) -> Option<usize> {
 /// A frame's body, checked against its checksum and taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Frame<'a> {
-    /// Keyed hash of (site, idempotency key), or zero.
-    pub(super) key: u64,
+    /// What its rows came with.
+    pub(super) request: Request,
     /// RowBinary of all its rows.
     pub(super) rows: &'a [u8],
     /// How many rows that is.
@@ -224,19 +256,19 @@ pub(super) struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     /// `None` when the body does not match its checksum.
-    pub(super) fn decode(body: &'a [u8], checksum: u32) -> Option<Self> {
-        (crc32c::crc32c(body) == checksum).then_some(())?;
+    pub(super) fn decode(body: &'a [u8], checksum: u32, seed: Seed) -> Option<Self> {
+        (seed.checksum(body) == checksum).then_some(())?;
         let mut reader = Reader(body);
         let count = reader.u32()? as usize;
-        let key = reader.u64()?;
+        let request = Request { key: reader.u64()?, parts: reader.u32()? };
         let rows = reader.0.len().checked_sub(count.checked_mul(HASH)?)?;
-        Some(Self { key, rows: reader.take(rows)?, count, hashes: reader.0 })
+        Some(Self { request, rows: reader.take(rows)?, count, hashes: reader.0 })
     }
 }
 
 /// Reads the footer's body; `None` when it is damaged.
-pub(super) fn footer(body: &[u8], checksum: u32) -> Option<Totals> {
-    (crc32c::crc32c(body) == checksum).then_some(())?;
+pub(super) fn footer(body: &[u8], checksum: u32, seed: Seed) -> Option<Totals> {
+    (seed.checksum(body) == checksum).then_some(())?;
     let mut reader = Reader(body);
     Some(Totals { frames: reader.u32()?, rows: reader.u64()?, row_bytes: reader.u64()?, chain: reader.u32()? })
 }
@@ -302,16 +334,18 @@ mod tests {
         let mut buffer = Vec::new();
         let start = begin_frame(&mut buffer);
         buffer.extend_from_slice(b"two rows");
-        let checksum = finish_frame(&mut buffer, start, 3, &[0, 5]);
+        let request = Request { key: 3, parts: 2 };
+        let seed = header().seed();
+        let checksum = finish_frame(&mut buffer, start, seed, request, &[0, 5]);
         let Record::Frame { length, checksum: stated } = record(&buffer[..PREFIX]) else { panic!("no frame") };
         assert_eq!((length, stated), (buffer.len() - PREFIX, checksum));
-        let frame = Frame::decode(&buffer[PREFIX..], checksum).unwrap();
-        assert_eq!((frame.key, frame.rows, frame.count), (3, &b"two rows"[..], 2));
+        let frame = Frame::decode(&buffer[PREFIX..], checksum, seed).unwrap();
+        assert_eq!((frame.request, frame.rows, frame.count), (request, &b"two rows"[..], 2));
         assert_eq!(frame.hashes, [[0; 8], 5_u64.to_le_bytes()].concat());
         for position in PREFIX..buffer.len() {
             let mut damaged = buffer.clone();
             damaged[position] ^= 1;
-            assert_eq!(Frame::decode(&damaged[PREFIX..], checksum), None, "byte {position}");
+            assert_eq!(Frame::decode(&damaged[PREFIX..], checksum, seed), None, "byte {position}");
         }
     }
 
@@ -320,10 +354,28 @@ mod tests {
         let mut totals = Totals::default();
         totals.add(2, 8, 0xabcd);
         totals.add(1, 4, 0x1234);
-        let bytes = totals.encode();
+        let seed = header().seed();
+        let bytes = totals.encode(seed);
         assert_eq!(bytes.len(), FOOTER);
         let Record::Footer { checksum } = record(&bytes[..PREFIX]) else { panic!("no footer") };
-        assert_eq!(footer(&bytes[PREFIX..], checksum), Some(totals));
+        assert_eq!(footer(&bytes[PREFIX..], checksum, seed), Some(totals));
         assert_eq!(record(&[0; PREFIX]), Record::Nothing);
+    }
+
+    #[test]
+    fn what_another_segment_holds_is_not_taken_for_its_own() {
+        let mut buffer = Vec::new();
+        begin_frame(&mut buffer);
+        let own = header().seed();
+        let frame = finish_frame(&mut buffer, 0, own, Request { key: 0, parts: 1 }, &[]);
+        let totals = Totals::default();
+        let footer_bytes = totals.encode(own);
+        let Record::Footer { checksum } = record(&footer_bytes[..PREFIX]) else { panic!("no footer") };
+        for (node, batch) in [(7, 10), (8, 9), (9, 7), (0, 0)] {
+            let other = Seed::of(node, batch);
+            assert_eq!(Frame::decode(&buffer[PREFIX..], frame, other), None, "{node}/{batch}");
+            assert_eq!(footer(&footer_bytes[PREFIX..], checksum, other), None, "{node}/{batch}");
+        }
+        assert!(Frame::decode(&buffer[PREFIX..], frame, own).is_some());
     }
 }

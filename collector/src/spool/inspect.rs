@@ -89,7 +89,10 @@ fn inspect(path: PathBuf, state: State) -> io::Result<Listed> {
     let file = disk::open(&path)?;
     let bytes = disk::length(&file)?;
     let (header, scan) = match read_header(&file)? {
-        Some((header, start)) => (Some(header), scan(&file, start as u64, bytes)?),
+        Some((header, start)) => {
+            let scan = scan(&file, header.seed(), start as u64..bytes)?;
+            (Some(header), scan)
+        }
         None => (None, Scan::default()),
     };
     let complete = scan.footer_end.is_some();

@@ -11,7 +11,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::format::{self, FOOTER, Frame, Header, PREFIX, Record, Totals};
+use super::format::{self, FOOTER, Frame, Header, PREFIX, Record, Seed, Totals};
 use super::sealed::{Sealed, events_of, read_header};
 use super::segment::{Range, copy, rewrite, sealed_path};
 use super::{Gauge, Spool, disk};
@@ -61,7 +61,7 @@ pub fn recover(spool: &Spool) -> io::Result<Recovered> {
 fn parked_events(path: &Path) -> io::Result<u64> {
     let file = disk::open(path)?;
     let Some((header, start)) = read_header(&file)? else { return Ok(0) };
-    let scan = scan(&file, start as u64, disk::length(&file)?)?;
+    let scan = scan(&file, header.seed(), start as u64..disk::length(&file)?)?;
     Ok(events_of(&header, &scan.totals))
 }
 
@@ -75,7 +75,7 @@ fn segment(spool: &Spool, path: &Path, recovered: &mut Recovered) -> io::Result<
     let Some((header, start)) = read_header(&file)? else {
         return without_header(path, &file, length, recovered);
     };
-    let scan = scan(&file, start as u64, length)?;
+    let scan = scan(&file, header.seed(), start as u64..length)?;
     let gauge = spool.gauge();
     if scan.totals.rows == 0 && scan.damaged.is_empty() {
         recovered.empty += 1;
@@ -97,7 +97,7 @@ fn segment(spool: &Spool, path: &Path, recovered: &mut Recovered) -> io::Result<
     }
     let start = Range { offset: 0, length: start as u64 };
     let pieces: Vec<Range> = std::iter::once(start).chain(scan.good).collect();
-    let length = rewrite(&file, &pieces, &scan.totals, &target)?;
+    let length = rewrite(&file, &pieces, &scan.totals.encode(header.seed()), &target)?;
     if path != target {
         disk::sync_folder(spool.folder())?;
         disk::remove(path)?;
@@ -141,12 +141,12 @@ pub(super) struct Scan {
     pub(super) footer_end: Option<u64>,
 }
 
-pub(super) fn scan(file: &File, start: u64, end: u64) -> io::Result<Scan> {
+pub(super) fn scan(file: &File, seed: Seed, content: std::ops::Range<u64>) -> io::Result<Scan> {
     let mut scan = Scan::default();
-    let mut offset = start;
-    let mut body = Vec::new();
-    while offset < end {
-        match read_record(file, offset, end, &mut body)? {
+    let mut records = Records { file, seed, end: content.end, body: Vec::new() };
+    let mut offset = content.start;
+    while offset < records.end {
+        match records.read(offset)? {
             Found::Frame { rows, row_bytes, checksum, length } => {
                 scan.totals.add(rows, row_bytes, checksum);
                 match scan.good.last_mut().filter(|last| last.offset + last.length == offset) {
@@ -160,7 +160,7 @@ pub(super) fn scan(file: &File, start: u64, end: u64) -> io::Result<Scan> {
                 break;
             }
             Found::Nothing => {
-                let Some(next) = next_record(file, offset + 1, end, &mut body)? else { break };
+                let Some(next) = records.next(offset + 1)? else { break };
                 scan.damaged.push(Range { offset, length: next - offset });
                 offset = next;
             }
@@ -175,53 +175,64 @@ enum Found {
     Nothing,
 }
 
-fn read_record(file: &File, offset: u64, end: u64, body: &mut Vec<u8>) -> io::Result<Found> {
-    let mut prefix = [0; PREFIX];
-    if disk::read_at(file, &mut prefix, offset)? != PREFIX {
-        return Ok(Found::Nothing);
-    }
-    let (length, checksum, is_frame) = match format::record(&prefix) {
-        Record::Frame { length, checksum } => (length, checksum, true),
-        Record::Footer { checksum } => (FOOTER - PREFIX, checksum, false),
-        Record::Nothing => return Ok(Found::Nothing),
-    };
-    if length as u64 > end.saturating_sub(offset + PREFIX as u64) {
-        return Ok(Found::Nothing);
-    }
-    body.resize(length, 0);
-    if disk::read_at(file, body, offset + PREFIX as u64)? != length {
-        return Ok(Found::Nothing);
-    }
-    if !is_frame {
-        return Ok(format::footer(body, checksum).map_or(Found::Nothing, Found::Footer));
-    }
-    Ok(Frame::decode(body, checksum).map_or(Found::Nothing, |frame| Found::Frame {
-        rows: frame.count,
-        row_bytes: frame.rows.len(),
-        checksum,
-        length: (PREFIX + length) as u64,
-    }))
+/// The records of a segment, looked for anywhere in its file.
+struct Records<'a> {
+    file: &'a File,
+    seed: Seed,
+    end: u64,
+    body: Vec<u8>,
 }
 
-/// Where the next good frame or footer begins at or after `offset`. Reads the file in pieces that overlap by a magic's length.
-fn next_record(file: &File, mut offset: u64, end: u64, body: &mut Vec<u8>) -> io::Result<Option<u64>> {
-    let mut piece = vec![0; 64 * 1024];
-    while offset < end {
-        let read = disk::read_at(file, &mut piece, offset)?;
-        let mut from = 0;
-        while let Some(position) = format::next_magic(&piece[from..read]) {
-            let candidate = offset + (from + position) as u64;
-            if !matches!(read_record(file, candidate, end, body)?, Found::Nothing) {
-                return Ok(Some(candidate));
-            }
-            from += position + 1;
+impl Records<'_> {
+    /// What stands at `offset`.
+    fn read(&mut self, offset: u64) -> io::Result<Found> {
+        let mut prefix = [0; PREFIX];
+        if disk::read_at(self.file, &mut prefix, offset)? != PREFIX {
+            return Ok(Found::Nothing);
         }
-        if read < piece.len() {
-            break;
+        let (length, checksum, is_frame) = match format::record(&prefix) {
+            Record::Frame { length, checksum } => (length, checksum, true),
+            Record::Footer { checksum } => (FOOTER - PREFIX, checksum, false),
+            Record::Nothing => return Ok(Found::Nothing),
+        };
+        if length as u64 > self.end.saturating_sub(offset + PREFIX as u64) {
+            return Ok(Found::Nothing);
         }
-        offset += (read - 3) as u64;
+        self.body.resize(length, 0);
+        if disk::read_at(self.file, &mut self.body, offset + PREFIX as u64)? != length {
+            return Ok(Found::Nothing);
+        }
+        if !is_frame {
+            return Ok(format::footer(&self.body, checksum, self.seed).map_or(Found::Nothing, Found::Footer));
+        }
+        Ok(Frame::decode(&self.body, checksum, self.seed).map_or(Found::Nothing, |frame| Found::Frame {
+            rows: frame.count,
+            row_bytes: frame.rows.len(),
+            checksum,
+            length: (PREFIX + length) as u64,
+        }))
     }
-    Ok(None)
+
+    /// Where the next good frame or footer begins at or after `offset`. Reads the file in pieces that overlap by a magic's length.
+    fn next(&mut self, mut offset: u64) -> io::Result<Option<u64>> {
+        let mut piece = vec![0; 64 * 1024];
+        while offset < self.end {
+            let read = disk::read_at(self.file, &mut piece, offset)?;
+            let mut from = 0;
+            while let Some(position) = format::next_magic(&piece[from..read]) {
+                let candidate = offset + (from + position) as u64;
+                if !matches!(self.read(candidate)?, Found::Nothing) {
+                    return Ok(Some(candidate));
+                }
+                from += position + 1;
+            }
+            if read < piece.len() {
+                break;
+            }
+            offset += (read - 3) as u64;
+        }
+        Ok(None)
+    }
 }
 
 fn quarantine(folder: &Path, batch: u64, file: &File, damaged: Range) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::format::{self, FOOTER, Frame, HEADER_MAX, Header, PREFIX, Record, Totals};
+use super::format::{self, FOOTER, Frame, HEADER_MAX, Header, PREFIX, Record, Seed, Totals};
 use super::{Gauge, disk};
 use crate::row::EVENTS;
 
@@ -69,8 +69,8 @@ impl Sealed {
     /// Reads it from the start, one frame at a time. Blocking.
     pub fn reader(&self) -> Result<Reader, ReadError> {
         let file = disk::open(&self.path)?;
-        let (_, start) = read_header(&file)?.ok_or(ReadError::Damaged)?;
-        Ok(Reader { file, offset: start as u64, seen: Totals::default(), stated: self.totals, body: Vec::new() })
+        let (header, start) = read_header(&file)?.ok_or(ReadError::Damaged)?;
+        Ok(Reader { file, seed: header.seed(), offset: start as u64, seen: Totals::default(), stated: self.totals, body: Vec::new() })
     }
 
     /// ClickHouse has it, so it waits no more; the file goes, synced, and its bytes are free. After an error the file is there, or may come back with a
@@ -112,6 +112,7 @@ pub(super) fn read_header(file: &File) -> io::Result<Option<(Header, usize)>> {
 #[derive(Debug)]
 pub struct Reader {
     file: File,
+    seed: Seed,
     offset: u64,
     seen: Totals,
     stated: Totals,
@@ -142,7 +143,7 @@ impl Reader {
             return Err(ReadError::Damaged);
         }
         self.offset += length as u64;
-        let frame = Frame::decode(&self.body, checksum).ok_or(ReadError::Damaged)?;
+        let frame = Frame::decode(&self.body, checksum, self.seed).ok_or(ReadError::Damaged)?;
         self.seen.add(frame.count, frame.rows.len(), checksum);
         let rows = format::PREFIX_OF_ROWS..format::PREFIX_OF_ROWS + frame.rows.len();
         Ok(&self.body[rows])

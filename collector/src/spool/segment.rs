@@ -119,7 +119,7 @@ impl SegmentFile {
     /// other, and recovery takes either for what it is.
     fn finish(&mut self) -> io::Result<u64> {
         self.written = self.kept;
-        self.append(&self.totals.encode())?;
+        self.append(&self.totals.encode(self.header.seed()))?;
         disk::truncate(&self.file, self.written)?;
         self.sync()?;
         disk::rename(&open_path(&self.folder, self.header.batch), &sealed_path(&self.folder, self.header.batch))?;
@@ -130,7 +130,7 @@ impl SegmentFile {
     /// matter: the old file may hold more than was kept, and must not come back once the new one is gone.
     fn rescue(&self) -> io::Result<u64> {
         let path = sealed_path(&self.folder, self.header.batch);
-        let length = rewrite(&self.file, &[Range { offset: 0, length: self.kept }], &self.totals, &path)?;
+        let length = rewrite(&self.file, &[Range { offset: 0, length: self.kept }], &self.totals.encode(self.header.seed()), &path)?;
         disk::sync_folder(&self.folder)?;
         disk::remove(&open_path(&self.folder, self.header.batch))?;
         disk::sync_folder(&self.folder)?;
@@ -151,9 +151,9 @@ pub(super) struct Range {
     pub(super) length: u64,
 }
 
-/// Writes pieces of a segment (the header being one of them) and a footer into a new, synced file at `to`; after a crash there is what was there
+/// Writes pieces of a segment (the header being one of them) and its footer into a new, synced file at `to`; after a crash there is what was there
 /// before, or the new one. Returns its length. The folder is the caller's to sync.
-pub(super) fn rewrite(from: &File, pieces: &[Range], totals: &Totals, to: &Path) -> io::Result<u64> {
+pub(super) fn rewrite(from: &File, pieces: &[Range], footer: &[u8], to: &Path) -> io::Result<u64> {
     let fresh = to.with_extension("fresh");
     disk::remove(&fresh)?;
     let file = disk::create(&fresh)?;
@@ -162,10 +162,10 @@ pub(super) fn rewrite(from: &File, pieces: &[Range], totals: &Totals, to: &Path)
         copy(from, *piece, &file, written)?;
         written += piece.length;
     }
-    disk::write_at(&file, &totals.encode(), written)?;
+    disk::write_at(&file, footer, written)?;
     disk::sync(&file)?;
     disk::rename(&fresh, to)?;
-    Ok(written + FOOTER as u64)
+    Ok(written + footer.len() as u64)
 }
 
 /// Copies one piece of `from` to `offset` of `to`. Holds at most 256 KiB of it at a time.

@@ -14,7 +14,7 @@ use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::counts::Counts;
-use super::format::{self, Header, Totals};
+use super::format::{self, Header, Request, Seed, Totals};
 use super::sealed::Sealed;
 use super::syncer::{self, Commit, Completed, Write};
 use super::{Gauge, Spool};
@@ -227,11 +227,14 @@ impl State {
         Ok(self.open.len() - 1)
     }
 
-    fn finish_frames(&mut self, key: u64) {
+    fn finish_frames(&mut self, spool: &Spool, key: u64) {
+        let parts = self.open.iter().filter(|open| open.frame.is_some()).count();
+        let request = Request { key, parts: u32::try_from(parts).expect("tables, time zones and open days are few") };
         for open in &mut self.open {
             let Some(start) = open.frame.take() else { continue };
             let row_bytes = open.buffer.len() - start - format::PREFIX - format::FRAME_FIXED;
-            let checksum = format::finish_frame(&mut open.buffer, start, key, &open.hashes);
+            let seed = Seed::of(spool.node(), open.batch);
+            let checksum = format::finish_frame(&mut open.buffer, start, seed, request, &open.hashes);
             open.totals.add(open.hashes.len(), row_bytes, checksum);
             open.hashes.clear();
             let frame_bytes = open.buffer.len() - start;
@@ -247,7 +250,7 @@ impl State {
         }
         let mut counts = std::mem::take(&mut self.counts);
         counts.take(|zone, count| self.push(spool, &OUTCOMES, (zone, count.day), 0, |out, stamp| count.encode(out, zone, stamp)).is_ok());
-        self.finish_frames(0);
+        self.finish_frames(spool, 0);
         if self.closing {
             // What could not be taken now never will be: a disk that takes nothing must not keep the process from ending.
             counts.forget();
@@ -324,7 +327,7 @@ impl Rows<'_> {
 
     /// Completes the frames; `key` recognises the request when it is sent again, or is zero. The receipt resolves once all of it is synced.
     pub fn finish(mut self, key: u64) -> Receipt {
-        self.state.finish_frames(key);
+        self.state.finish_frames(&self.log.spool, key);
         self.log.wanted.notify_one();
         Receipt { ticket: Rc::clone(&self.state.ticket), place: None }
     }

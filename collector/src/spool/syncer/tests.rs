@@ -6,7 +6,7 @@ use std::path::Path;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::super::disk::fault::{self, Call};
-use super::super::format::{begin_frame, finish_frame};
+use super::super::format::{Request, Seed, begin_frame, finish_frame};
 use super::super::recover::recover;
 use super::super::{Spool, inspect};
 use super::*;
@@ -49,7 +49,7 @@ impl Fixture {
         let mut bytes = Vec::new();
         begin_frame(&mut bytes);
         bytes.extend_from_slice(text.as_bytes());
-        let checksum = finish_frame(&mut bytes, 0, 0, &[0]);
+        let checksum = finish_frame(&mut bytes, 0, Seed::of(self.spool.node(), batch), Request { key: 0, parts: 1 }, &[0]);
         let mut totals = self.totals.get(&batch).copied().unwrap_or_default();
         let header = (totals.rows == 0).then(|| self.header(batch));
         totals.add(1, text.len(), checksum);
