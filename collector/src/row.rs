@@ -4,6 +4,8 @@
 //! written with, and the insert names it: a table that has gained columns since still takes the segment.
 //! Format: <https://clickhouse.com/docs/interfaces/formats/RowBinary>.
 
+pub mod stored;
+
 use std::borrow::Cow;
 
 use crate::clock::{Day, UnixMillis, Zone};
@@ -371,7 +373,5 @@ fn put_length(out: &mut Vec<u8>, length: usize) {
     out.push(rest.to_le_bytes()[0]);
 }
 
-#[cfg(test)]
-pub(crate) mod decoded;
 #[cfg(test)]
 mod tests;

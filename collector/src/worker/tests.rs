@@ -25,7 +25,7 @@ use crate::outcome::Dropped;
 use crate::privacy::geo::Geo;
 use crate::privacy::keys::{KeyStore, Keys};
 use crate::privacy::proxy::{Trust, Trusted};
-use crate::row::{Capped, OUTCOMES, decoded};
+use crate::row::{Capped, OUTCOMES, stored};
 use crate::server::limits::{BodyBudget, Room};
 use crate::spool::{Sealed, Spool};
 
@@ -138,9 +138,9 @@ impl Stored {
     fn read(&mut self, segment: &Sealed) {
         let layout = if *segment.header().table == *EVENTS.table { &EVENTS } else { &OUTCOMES };
         let mut reader = segment.reader().unwrap();
-        while let Some(mut rows) = reader.next_rows().unwrap() {
-            while !rows.is_empty() {
-                let row: BTreeMap<_, _> = decoded::next(layout, &mut rows).into_iter().collect();
+        while let Some(rows) = reader.next_rows().unwrap() {
+            for row in stored::walk(layout, rows) {
+                let row: BTreeMap<_, _> = row.unwrap().values().map(|(name, value)| (name, value.to_string())).collect();
                 if layout.table == EVENTS.table {
                     self.events.push(row);
                 } else {
@@ -358,12 +358,12 @@ fn a_request_after_midnight_turns_the_keys() {
             assert_eq!(world.send(Protocol::Beacon, body).await, "taken");
         }
         let stored = world.finish().await;
-        let visitor = |day: u16, nth: usize| {
+        let visitor = |day: Day, nth: usize| {
             let mut of_day = stored.events.iter().filter(|row| row["day"] == day.to_string());
             of_day.nth(nth).unwrap()["visitor"].clone()
         };
         let day = Zone::utc().day_of(NOON);
-        let (evening, graced, too_late, morning) = (visitor(day.0, 0), visitor(day.0, 1), visitor(day.0, 2), visitor(day.next().0, 0));
+        let (evening, graced, too_late, morning) = (visitor(day, 0), visitor(day, 1), visitor(day, 2), visitor(day.next(), 0));
         assert_eq!(evening, graced, "yesterday's event within the grace has yesterday's pseudonym");
         assert!(evening != morning && evening != "0" && morning != "0", "another day, another pseudonym");
         assert_eq!(too_late, "0");
