@@ -4,7 +4,7 @@
 #   make build    target/release/headcount
 #   make test     every gate and every test
 #   make lint     the gates alone: format, clippy, documentation, licences and sources
-#   make faults   the long runs of the fault tests alone (a minute)
+#   make faults   the long fault campaign: hours, resumable, with a table at the end (FAULTS="--only 'kill -9' --rounds 50" for less)
 #   make bench    cost of an event, printed
 #   make picture  the picture of the README, taken again
 #
@@ -42,8 +42,8 @@ lint: $(DENY)
 faults:
 	@sh tests/deps.sh test
 	@node collector/assets.mjs --tests
-	cargo build --workspace --locked
-	HEADCOUNT_FAULTS=full cargo test --locked -p headcount-tests --test durability -- --nocapture
+	cargo build --release --locked -p headcount -p headcount-tests --bins
+	target/release/faults $(FAULTS) target/faults.json
 
 bench: assets
 	@sh tests/deps.sh build

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod bench;
+pub mod campaign;
 pub mod collector;
 pub mod engine;
 pub mod frames;

@@ -12,6 +12,13 @@ pub async fn assert_equals_events(client: &Client) {
     assert!(missing.is_empty() && surplus.is_empty(), "missing {missing:#?} surplus {surplus:#?}");
 }
 
+/// What the rollup and the rows say against each other, a line each.
+pub async fn contradictions(client: &Client) -> Vec<String> {
+    let (missing, surplus) = differences(client).await;
+    let lines = |what: &str, cells: Vec<String>| cells.into_iter().map(|cell| format!("{what} in the rollup: {cell}")).collect::<Vec<_>>();
+    [lines("missing", missing), lines("surplus", surplus)].concat()
+}
+
 /// Whether the rollup has exactly the cells, with exactly the figures, that each dimension's own `GROUP BY` over all rows gives, and a proof for each
 /// batch.
 pub async fn equals_events(client: &Client) -> bool {

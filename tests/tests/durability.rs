@@ -1,6 +1,6 @@
 //! What is acknowledged is stored exactly once, whatever is killed: the real binary, the real engine, `kill -9`.
 //!
-//! `cargo test` makes a short run. `HEADCOUNT_FAULTS=full` makes it 200,000 events in batches and 20,000 beacons (`make test`, `make faults`);
+//! `cargo test` makes a short run. `HEADCOUNT_FAULTS=full` makes it 200,000 events in batches and 20,000 beacons (`make test`);
 //! `HEADCOUNT_SEED` repeats the moments of an earlier run as far as two processes can be repeated.
 
 #![allow(
@@ -13,32 +13,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use headcount_tests::collector::{Setup, signal};
+use headcount_tests::campaign::Lots;
+use headcount_tests::campaign::kills::{CONFIG, Victim};
+use headcount_tests::collector::Setup;
 use headcount_tests::law;
-use headcount_tests::ledger::{BATCH, Fate, Kind, Ledger};
-
-const CONFIG: &str = "[public]\nworkers = 2\n[engine]\nmemory_bytes = 1_073_741_824\n";
-
-/// Numbers that look random and come again with the same seed (xorshift).
-struct Lots(u64);
-
-impl Lots {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
-
-/// Ends the load with the test, so that a failure is not waited out.
-struct EndsTheLoad<'a>(&'a Ledger);
-
-impl Drop for EndsTheLoad<'_> {
-    fn drop(&mut self) {
-        self.0.end();
-    }
-}
+use headcount_tests::ledger::{BATCH, EndsTheLoad, Fate, Kind, Ledger};
 
 struct Plan {
     batches: u64,
@@ -58,7 +37,7 @@ fn plan() -> Plan {
 async fn what_is_acknowledged_is_stored_once_whatever_is_killed() {
     let Plan { batches, beacons, kills } = plan();
     let seed = std::env::var("HEADCOUNT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_000);
-    let mut lots = Lots(seed);
+    let mut lots = Lots::of(seed);
     let setup = Setup::new("durability", CONFIG);
     let first = setup.start();
     let ledger = Ledger::new(first.public(), batches, beacons);
@@ -76,19 +55,9 @@ async fn what_is_acknowledged_is_stored_once_whatever_is_killed() {
             collector.wait_until("the load to go on", |_| (ledger.progress() >= reached).then_some(()));
             std::thread::sleep(Duration::from_millis(lots.below(200)));
             // The first three hit each once, whatever the lot.
-            let victim = if number <= 3 { number - 1 } else { lots.below(3) };
-            let engine = collector.engine();
-            killed[usize::try_from(victim).unwrap()] += 1;
-            if victim != 0
-                && let Some(engine) = engine
-            {
-                signal(engine, "KILL");
-            }
-            if victim != 1 {
-                collector.kill();
-                collector = setup.start();
-                ledger.moved(collector.public());
-            }
+            let victim = Victim::numbered(if number <= 3 { number } else { lots.below(3) });
+            killed[victim as usize] += 1;
+            collector = victim.hit(&setup, &ledger, collector);
         }
         collector.wait_until("the rest of the load", |_| (ledger.progress() >= 1_000).then_some(()));
         collector

@@ -1,0 +1,89 @@
+//! `kill -9` of the collector, of its engine and of both, at any moment, under load.
+
+use std::time::Duration;
+
+use super::{Build, Fault, Found, Lots, Session, block_on};
+use crate::collector::{Collector, Setup, signal};
+use crate::law;
+use crate::ledger::{EndsTheLoad, Kind, Ledger};
+
+/// As the campaign runs it.
+pub const FAULT: Fault = Fault { name: "kill -9", rounds: 1_000, session, controls: &[] };
+
+/// Two workers, so that a retry may come to another one than the first try.
+pub const CONFIG: &str = "[public]\nworkers = 2\n[engine]\nmemory_bytes = 1_073_741_824\n";
+
+/// Kills of a session: each session compares all its rows at the end, which costs as much as some kills.
+const KILLS: u64 = 25;
+
+/// Whom a kill hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Victim {
+    /// The collector; its engine sees that its parent is gone.
+    Collector,
+    /// The engine; the collector starts another.
+    Engine,
+    /// First the engine, then the collector.
+    Both,
+}
+
+impl Victim {
+    /// The victim of this number, in turn.
+    pub fn numbered(number: u64) -> Self {
+        match number % 3 {
+            0 => Self::Collector,
+            1 => Self::Engine,
+            _ => Self::Both,
+        }
+    }
+
+    /// Kills, and starts what does not start by itself again.
+    pub fn hit(self, setup: &Setup, ledger: &Ledger, collector: Collector) -> Collector {
+        if self != Self::Collector
+            && let Some(engine) = collector.engine()
+        {
+            signal(engine, "KILL");
+        }
+        if self == Self::Engine {
+            return collector;
+        }
+        collector.kill();
+        let collector = setup.start();
+        ledger.moved(collector.public());
+        collector
+    }
+}
+
+fn session(build: Build, seed: u64) -> Session {
+    let mut lots = Lots::of(seed);
+    let setup = build.setup("kills", CONFIG);
+    let first = setup.start();
+    let ledger = Ledger::endless(first.public());
+    let collector = std::thread::scope(|scope| {
+        let _end = EndsTheLoad(&ledger);
+        for kind in [Kind::Batch, Kind::Batch, Kind::Beacon, Kind::Beacon, Kind::Beacon, Kind::Beacon] {
+            let ledger = &ledger;
+            scope.spawn(move || ledger.send(kind));
+        }
+        let mut collector = first;
+        for number in 0..KILLS {
+            std::thread::sleep(Duration::from_millis(lots.below(2_000)));
+            collector = Victim::numbered(number + seed).hit(&setup, &ledger, collector);
+        }
+        collector
+    });
+    Session::Ran(compared(&setup, &collector, &ledger, KILLS))
+}
+
+/// Waits until everything is delivered, then reads the law and compares the tables with the ledger.
+pub fn compared(setup: &Setup, collector: &Collector, ledger: &Ledger, rounds: u64) -> Found {
+    collector.drained();
+    law::assert_holds(collector);
+    let judgement = block_on(ledger.judge(&setup.database()));
+    Found { parked: parked(collector), ..Found::of(rounds, &judgement) }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a metric that counts")]
+fn parked(collector: &Collector) -> u64 {
+    collector.metric("headcount_parked_events").unwrap_or_default() as u64
+}
