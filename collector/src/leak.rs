@@ -1,4 +1,4 @@
-//! Leaks that are planted on purpose, so that each privacy test can show that it would find one. Nothing of it exists without the feature `leaky`.
+//! Leaks that are planted on purpose, so that each privacy or fault test can show that it would find one. Nothing of it exists without the feature `leaky`.
 //!
 //! A build with the feature plants the leaks whose names stand in `HEADCOUNT_LEAK`, separated by commas. The names:
 //!
@@ -19,6 +19,13 @@
 //! | `city_accepted` | a database that knows cities is opened |
 //! | `database_error_text` | what ClickHouse says of a batch that it does not take is logged |
 //! | `widening_accepted` | a configuration that would collect more than is promised is taken |
+//!
+//! Protections of the spool that are taken out in the same way, so that each fault test can show that it would find a loss:
+//!
+//! | name | what is taken out |
+//! |---|---|
+//! | `no_sync` | what is written to a segment is not synced |
+//! | `no_folder_sync` | names in the spool's folder are not synced |
 //!
 //! And one fault that no visitor can cause: `panic` panics over a batch that holds "stumble over this", and quotes it.
 

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, FlockOperation};
 
+use crate::leak;
+
 /// Makes `path` (and what is above it) with mode 0700.
 pub(super) fn create_folder(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
@@ -78,14 +80,14 @@ pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result
 pub(super) fn sync(file: &File) -> io::Result<()> {
     #[cfg(test)]
     fault::meet(fault::Call::Sync)?;
-    file.sync_data()
+    if leak::planted("no_sync") { Ok(()) } else { file.sync_data() }
 }
 
 /// Puts the names in `folder` on the disk itself: a file that was made, renamed or removed there.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     #[cfg(test)]
     fault::meet(fault::Call::SyncFolder)?;
-    File::open(folder)?.sync_all()
+    if leak::planted("no_folder_sync") { Ok(()) } else { File::open(folder)?.sync_all() }
 }
 
 /// Cuts the file off after `length` bytes.
