@@ -13,6 +13,7 @@ pub mod http;
 pub mod law;
 pub mod leaky;
 pub mod ledger;
+pub mod lossy;
 pub mod malformed;
 pub mod plain_server;
 pub mod rollup;
