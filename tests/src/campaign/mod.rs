@@ -7,6 +7,7 @@
 pub mod clock_jumps;
 pub mod driver;
 pub mod kills;
+pub mod power;
 
 use std::ops::AddAssign;
 use std::time::Duration;
@@ -104,7 +105,7 @@ pub struct Fault {
 }
 
 /// Every fault of the long campaign.
-pub const FAULTS: &[Fault] = &[kills::FAULT, clock_jumps::FAULT];
+pub const FAULTS: &[Fault] = &[kills::FAULT, clock_jumps::FAULT, power::SPOOL];
 
 /// Numbers that look random and come again with the same seed (xorshift).
 #[derive(Debug)]

@@ -109,6 +109,11 @@ impl LossyDisk {
         Ok(Self { shared, at: folder.to_owned(), session, _janitor: Janitor::hire(folder)? })
     }
 
+    /// Puts everything on the disk, as a machine that runs on does sooner or later.
+    pub fn settle(&self) {
+        self.shared.lock().tree.settle();
+    }
+
     /// Lets the power go at the sync that comes after `syncs` others.
     pub fn cut_after(&self, syncs: u64, moment: Moment) {
         let mut state = self.shared.lock();

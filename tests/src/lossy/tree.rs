@@ -205,6 +205,17 @@ impl Tree {
         }
     }
 
+    /// Puts everything on the disk.
+    pub(super) fn settle(&mut self) {
+        self.put_on_disk(&vec![true; self.unsynced.len()]);
+        self.unsynced.clear();
+        for node in self.nodes.values_mut() {
+            if let Body::File(bytes) = &mut node.body {
+                bytes.sync();
+            }
+        }
+    }
+
     /// What a power cut leaves: the disk's own state is the state.
     pub(super) fn cut(&mut self, survivors: &mut Survivors) {
         let kept = survivors.keep_names(self.unsynced.len());
