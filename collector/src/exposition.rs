@@ -1,8 +1,9 @@
 //! `/metrics`: every name under which Headcount is scraped, in one file.
 //!
 //! The conservation law can be read from it at any quiet moment: `headcount_events_received_total` is the sum of `headcount_events_total`, and of those
-//! the accepted ones are `headcount_inserted_rows_total{table="events"}` + `headcount_parked_events` + `headcount_spool_events`, less what the process
-//! found in the spool when it started (`headcount_recovered_events`).
+//! the accepted ones, and what the process found in the spool when it started (`headcount_recovered_events`), are
+//! `headcount_inserted_rows_total{table="events"}` + `headcount_parked_events` + `headcount_spool_events` + `headcount_discarded_events_total` +
+//! `headcount_lost_events_total`.
 
 use std::fmt;
 

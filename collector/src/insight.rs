@@ -36,12 +36,8 @@ pub struct Sources {
     pub connections: Vec<Arc<Counts>>,
     /// The spool.
     pub spool: Arc<Spool>,
-    /// Events that the spool held when the process started.
+    /// Events that the spool's folder held when the process started, wherever in it, and those that were found to be lost or were given up then.
     pub recovered_events: u64,
-    /// Events in segments that were parked when the process started.
-    pub parked_events: u64,
-    /// Damaged pieces of the spool that lie aside since this start or an earlier one.
-    pub quarantined_pieces: u64,
     /// What the sink has done.
     pub sink: Arc<SinkMetrics>,
     /// The client of the tables.
@@ -63,6 +59,12 @@ impl Insight for Sources {
             () if self.oldest_unsent() > self.config.spool.behind_after => Readiness::Behind,
             () => Readiness::Ready,
         }
+    }
+
+    fn oldest_unsent(&self) -> Duration {
+        let now = self.shared.clock.now();
+        let millis = self.spool.gauge().oldest_waiting().map_or(0, |begun| now.since(begun));
+        Duration::from_millis(millis)
     }
 
     fn metrics(&self) -> String {
@@ -95,12 +97,6 @@ impl Insight for Sources {
 }
 
 impl Sources {
-    fn oldest_unsent(&self) -> Duration {
-        let now = self.shared.clock.now();
-        let millis = self.spool.gauge().oldest_waiting().map_or(0, |begun| now.since(begun));
-        Duration::from_millis(millis)
-    }
-
     /// The figures of today, for every zone whose sites are shown; `None` when ClickHouse does not answer in time.
     async fn totals(&self, sites: &Sites, now: UnixMillis) -> Option<HashMap<String, SiteTotals>> {
         let mut found = HashMap::new();
@@ -168,6 +164,11 @@ impl Sources {
             Family { name: "connections_ended", help: "Connections that the server ended", label: "why", values: ended.collect() },
             Family { name: "answers", help: "Answers of the public listener", label: "status", values: answers.collect() },
         ];
+        let gauge = self.spool.gauge();
+        families.extend([
+            Family::single("discarded_events", "Events that the operator has given up (spool drop)", gauge.discarded_events()),
+            Family::single("lost_events", "Synced events that damage of the disk is known to have taken", gauge.lost_events()),
+        ]);
         families.extend(self.sink_counters());
         families
     }
@@ -204,9 +205,7 @@ impl Sources {
     #[expect(clippy::cast_precision_loss, reason = "gauges are floating-point numbers in Prometheus")]
     fn sink_gauges(&self) -> Vec<Family<f64>> {
         let held = Table::ALL.iter().map(|table| (table.name().to_owned(), self.sink.held(*table) as f64)).collect();
-        let parked = self.parked_events + self.sink.parked(Table::Events).1;
         vec![
-            Family::single("parked_events", "Events that ClickHouse will not take; they wait for the operator", parked as f64),
             Family {
                 name: "held_batches",
                 help: "Batches that the tables contradict, or whose file cannot be read; more than zero is an alarm",
@@ -229,11 +228,20 @@ impl Sources {
         let ages = self.data_files.iter().map(|(file, made)| ((*file).to_owned(), now.since(*made) as f64 / 1e3));
         let mut families = vec![
             Family::single("spool_events", "Synced events that wait for ClickHouse", gauge.events() as f64),
-            Family::single("recovered_events", "Events that the spool held when the process started", self.recovered_events as f64),
+            Family::single(
+                "recovered_events",
+                "Events that the spool's folder held when the process started",
+                self.recovered_events as f64,
+            ),
+            Family::single(
+                "parked_events",
+                "Events that ClickHouse will not take; they wait for the operator: more than zero is an alarm",
+                gauge.parked_events() as f64,
+            ),
             Family::single(
                 "quarantined_pieces",
-                "Damaged pieces of the spool that lie aside, as of the start; more than zero is an alarm",
-                self.quarantined_pieces as f64,
+                "Damaged pieces of the spool that lie aside; more than zero is an alarm",
+                gauge.quarantined_pieces() as f64,
             ),
             Family::single("spool_bytes", "Bytes of the spool on disk", gauge.bytes() as f64),
             Family::single("spool_bytes_max", "Bound of the spool", gauge.bytes_max() as f64),

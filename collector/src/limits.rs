@@ -193,6 +193,10 @@ pub const SINK_WAIT_MIN: Duration = Duration::from_millis(100);
 pub const SINK_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How often a batch that ClickHouse will not take as it is, is tried before it is parked.
 pub const SINK_PARK_TRIES: u32 = 3;
+/// Between two looks at whether the operator has ordered something about a parked segment.
+pub const ORDERS_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a command waits for the running collector to carry its order out.
+pub const ORDER_PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at a batch that is held because the database shows what cannot be explained, or because its file cannot be read.
 pub const SINK_HELD_INTERVAL: Duration = Duration::from_mins(5);
 

@@ -71,6 +71,8 @@ impl Api {
                 if media_type == "application/json" {
                     let body = serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("{place}: not JSON"));
                     self.assert_valid(&described["schema"], &body, &place);
+                } else if media_type == "text/plain" {
+                    self.assert_valid(&described["schema"], &json!(answer.text()), &place);
                 }
             }
         }

@@ -334,14 +334,14 @@ impl Collector {
         self.wait_until("the spool to drain", |collector| (collector.metric("headcount_spool_bytes")? < 0.5).then_some(()));
     }
 
-    /// What `/readyz` says: the status and the word.
+    /// What `/readyz` says: the status and the word, which is its first line.
     ///
     /// # Panics
     ///
     /// When there is no answer.
     pub fn readiness(&self) -> (u16, String) {
         let answer = http::send(self.private(), "GET", "/readyz", &[], b"").expect("the collector answers");
-        (answer.status, answer.text().trim().to_owned())
+        (answer.status, answer.text().lines().next().unwrap_or_default().to_owned())
     }
 
     /// Moves the clock of a collector on a stage ([`crate::staged`]), and waits until it stands.

@@ -33,7 +33,7 @@ async fn a_collector_told_to_stop_answers_what_is_in_flight_and_keeps_what_it_an
             let ordered = Instant::now();
             collector.signal(signal);
             collector.wait_until("the listener to close", |_| TcpStream::connect(address).is_err().then_some(()));
-            assert_eq!(collector.operator("/readyz").text(), "stopping", "{signal}: the operator can watch to the end");
+            assert_eq!(collector.readiness(), (503, "stopping".to_owned()), "{signal}: the operator can watch to the end");
             for (connection, number, body) in &mut held {
                 let answer = connection.raw(body).unwrap();
                 assert_eq!(answer.status, 204, "{signal}: in flight when the order came");

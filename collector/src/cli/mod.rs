@@ -1,13 +1,15 @@
 //! The command line: what can be asked of `headcount`, and the one place that prints an answer.
 
+mod dump;
 mod keys;
+mod parked;
 mod site;
 mod spool;
 mod sql;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -72,7 +74,7 @@ enum Command {
     /// See when the keys of the days were born and died
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// Look into what waits on the disk for ClickHouse
+    /// Look into what waits on the disk for ClickHouse, and decide about what was parked
     #[command(subcommand)]
     Spool(SpoolCommand),
     /// Say whether the configuration is right, and if not, where it is wrong
@@ -88,6 +90,32 @@ enum SpoolCommand {
     Ls,
     /// Check every checksum; fails if one does not hold
     Verify,
+    /// Show what is stored in a segment, as JSON lines: the segment, then its rows
+    Dump {
+        /// Its file, or the number of its batch
+        #[arg(value_name = "FILE|BATCH")]
+        segment: String,
+        /// How many rows at most
+        #[arg(long, value_name = "ROWS")]
+        limit: Option<u64>,
+    },
+    /// Give a parked segment back, to be delivered
+    Redrive {
+        /// The number of its batch
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        batch: Option<u64>,
+        /// All that are parked
+        #[arg(long)]
+        all: bool,
+    },
+    /// Give up a parked segment: its events are lost
+    Drop {
+        /// The number of its batch
+        batch: u64,
+        /// Without it, what would be lost is only shown
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -137,6 +165,10 @@ enum CommandError {
     #[error("not every segment of the spool is sound")]
     Unsound,
     #[error(transparent)]
+    Dump(#[from] dump::DumpError),
+    #[error(transparent)]
+    Parked(#[from] parked::ParkedError),
+    #[error(transparent)]
     Serve(#[from] ServeError),
     #[error("the process cannot be kept out of core dumps")]
     Seal(#[source] io::Error),
@@ -162,7 +194,11 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads our output has had enough of it (`headcount ... | head`).
         Err(CommandError::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(CommandError::Sql(sql::SqlError::Print(error))) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(CommandError::Sql(sql::SqlError::Print(error)) | CommandError::Dump(dump::DumpError::Print(error)))
+            if error.kind() == io::ErrorKind::BrokenPipe =>
+        {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             // Nobody is left to tell if standard error is closed too.
             let _ = complain(&error, &mut io::stderr().lock());
@@ -195,7 +231,7 @@ fn run(arguments: Arguments, surroundings: &Surroundings, out: &mut dyn Write) -
             let config = Config::load(&overrides, surroundings)?;
             Ok(sql::ask(&config, &statement, form.unwrap_or_else(sql::Form::of_standard_output), out)?)
         }
-        Some(Command::Spool(command)) => look_into_spool(&command, &Config::load(&overrides, surroundings)?.spool_dir(), out),
+        Some(Command::Spool(command)) => look_into_spool(&command, &Config::load(&overrides, surroundings)?, out),
         Some(Command::Keys(command)) => look_at_keys(&command, &Config::load(&overrides, surroundings)?, out),
         Some(Command::Engine { library, data_path, socket, memory_bytes }) => {
             Ok(headcount_engine::run(&Options { library, data_path, socket, memory_bytes })?)
@@ -217,12 +253,16 @@ fn serve(overrides: &Overrides, surroundings: &Surroundings, out: &mut dyn Write
     Ok(serve::run(config, || Config::load(overrides, surroundings), tell)?)
 }
 
-fn look_into_spool(command: &SpoolCommand, folder: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
-    let unreadable = |cause| CommandError::Unreadable { path: folder.to_path_buf(), cause };
+fn look_into_spool(command: &SpoolCommand, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
+    let folder = &config.spool_dir();
+    let unreadable = |cause| CommandError::Unreadable { path: folder.clone(), cause };
     match command {
         SpoolCommand::Ls => spool::list(folder, out).map_err(unreadable),
         SpoolCommand::Verify if spool::verify(folder, out).map_err(unreadable)? => Ok(()),
         SpoolCommand::Verify => Err(CommandError::Unsound),
+        SpoolCommand::Dump { segment, limit } => Ok(dump::dump(folder, segment, *limit, out)?),
+        SpoolCommand::Redrive { batch, .. } => Ok(parked::redrive(config, *batch, out)?),
+        SpoolCommand::Drop { batch, yes } => Ok(parked::drop(config, *batch, yes.then_some(parked::Confirmed), out)?),
     }
 }
 

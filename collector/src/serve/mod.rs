@@ -9,6 +9,7 @@
 
 mod data_files;
 mod delivery;
+mod orders;
 mod upkeep;
 mod workers;
 
@@ -40,7 +41,7 @@ use crate::server::private::{Private, Token, serve_private};
 use crate::server::{self, Pages, Paths};
 use crate::shutdown::{self, Order, Signals, Stop, Stopper};
 use crate::sink::metrics::Metrics;
-use crate::spool::recover::recover;
+use crate::spool::recover::{RecoverError, recover};
 use crate::spool::{OpenError, Spool};
 use crate::statement;
 use crate::store::database::Database;
@@ -68,9 +69,9 @@ pub enum ServeError {
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] OpenError),
-    /// What a crash left in the spool cannot be read.
-    #[error("the spool cannot be recovered")]
-    Recover(#[source] io::Error),
+    /// What lies in the spool cannot be taken over.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
     /// The keys cannot be kept.
     #[error(transparent)]
     Keys(#[from] KeyStoreError),
@@ -101,6 +102,7 @@ pub struct Running {
     trouble: UnboundedReceiver<ServeError>,
     workers: Vec<JoinHandle<io::Result<()>>>,
     upkeep: tokio::task::JoinHandle<()>,
+    orders: tokio::task::JoinHandle<()>,
     private: tokio::task::JoinHandle<io::Result<()>>,
     delivery: tokio::task::JoinHandle<()>,
     restoring: tokio::task::JoinHandle<()>,
@@ -149,7 +151,7 @@ impl Running {
         config.public.listen = listeners[0].local_addr()?;
         config.private.listen = private.local_addr()?;
         let spool = Arc::new(Spool::open(&config.spool_dir(), config.spool.max_bytes)?);
-        let recovered = recover(&spool).map_err(ServeError::Recover)?;
+        let recovered = recover(&spool)?;
         if recovered.quarantined > 0 {
             tracing::error!(pieces = recovered.quarantined, "the spool was damaged; what cannot be read lies in its folder `quarantine`");
         }
@@ -161,7 +163,8 @@ impl Running {
         let (tell_trouble, trouble) = unbounded_channel();
         let events = AllEventCounts::new(listeners.len());
         let connections: Vec<Arc<Counts>> = listeners.iter().map(|_| Arc::default()).collect();
-        let recovered_events = spool.gauge().events();
+        let (recovered_events, waiting_events) = (spool.gauge().known_events(), spool.gauge().events());
+        let orders = orders::start(Arc::clone(&spool), sealed.clone(), stop.clone());
         let kit = workers::Kit {
             shared: Arc::clone(&shared),
             spool: Arc::clone(&spool),
@@ -177,11 +180,10 @@ impl Running {
         let upkeep = tokio::spawn(upkeep::run(Arc::clone(&shared), events.clone(), config.close_after_hours, stop.clone()));
         let database = database(&config)?;
         let delivered = Arc::new(Metrics::default());
-        let (parked_events, quarantined_pieces) = (recovered.parked_events, recovered.in_quarantine);
         let segments = (recovered.sealed, incoming);
         let delivery = delivery::start(database.target(), segments, Arc::clone(&delivered), tell_trouble);
         let days = config.close_after_hours.div_ceil(24);
-        let restoring = delivery::restore_distinct(database.target(), Arc::clone(&shared), Arc::clone(&delivered), recovered_events, days);
+        let restoring = delivery::restore_distinct(database.target(), Arc::clone(&shared), Arc::clone(&delivered), waiting_events, days);
         let restoring = tokio::spawn(restoring);
         let insight = Sources {
             config: config.clone(),
@@ -190,8 +192,6 @@ impl Running {
             connections,
             spool,
             recovered_events,
-            parked_events,
-            quarantined_pieces,
             sink: delivered,
             client: database.tables(),
             data_files: data_files::made(&config, &shared.guards),
@@ -207,6 +207,7 @@ impl Running {
             trouble,
             workers,
             upkeep,
+            orders,
             private,
             delivery,
             restoring,
@@ -239,7 +240,8 @@ impl Running {
         let ended = tokio::task::spawn_blocking(move || workers.into_iter().map(JoinHandle::join).collect::<Vec<_>>()).await;
         let ended = ended.map_err(|_| ServeError::WorkerEnded)?;
         self.restoring.abort();
-        // The workers held the only senders: the sink ends once it has delivered what they sealed.
+        let _ = self.orders.await;
+        // The workers and the orders held the only senders: the sink ends once it has delivered what they sealed.
         let mut answering = self.database.incarnation();
         let left = SHUTDOWN_DEADLINE.saturating_sub(Clock::monotonic().duration_since(ordered));
         let delivered = tokio::select! {

@@ -20,7 +20,7 @@ pub enum Readiness {
 }
 
 impl Readiness {
-    /// The whole body of `/readyz`.
+    /// The first line of `/readyz`.
     pub fn label(self) -> &'static str {
         match self {
             Self::Ready => "ready",

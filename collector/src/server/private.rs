@@ -29,6 +29,9 @@ pub trait Insight: Send + Sync + 'static {
     /// Whether the collector should be given work.
     fn readiness(&self) -> Readiness;
 
+    /// How long the oldest event that is not in the database has waited; nothing when none waits.
+    fn oldest_unsent(&self) -> Duration;
+
     /// All metrics in the text format of Prometheus.
     fn metrics(&self) -> String;
 
@@ -139,7 +142,7 @@ impl<I: Insight> Office<I> {
         match (head.uri.path(), reads) {
             ("/login", false) if head.method == Method::POST => self.login_by_form(body).await,
             ("/healthz", true) => text(StatusCode::OK, "ok\n"),
-            ("/readyz", true) => readiness(self.insight.readiness()),
+            ("/readyz", true) => readiness(self.insight.readiness(), self.insight.oldest_unsent()),
             ("/metrics", true) if self.admits(&head) => typed(PROMETHEUS, self.insight.metrics().into()),
             ("/api/overview.json", true) if self.admits(&head) => overview(&self.insight.overview().await),
             ("/metrics" | "/api/overview.json", true) => challenge(),
@@ -186,6 +189,7 @@ impl<I: Insight> Office<I> {
 }
 
 const COOKIE: &str = "headcount=";
+const TEXT: &str = "text/plain; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 fn cookie(headers: &HeaderMap) -> Option<&[u8]> {
@@ -193,9 +197,13 @@ fn cookie(headers: &HeaderMap) -> Option<&[u8]> {
     cookies.map(<[u8]>::trim_ascii).find_map(|cookie| cookie.strip_prefix(COOKIE.as_bytes()))
 }
 
-fn readiness(readiness: Readiness) -> Answered {
-    let status = if readiness == Readiness::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    text(status, readiness.label())
+/// Two lines: a word, and the age of the oldest unsent event in whole seconds.
+fn readiness(readiness: Readiness, oldest_unsent: Duration) -> Answered {
+    let mut response = typed(TEXT, format!("{}\n{}\n", readiness.label(), oldest_unsent.as_secs()).into());
+    if readiness != Readiness::Ready {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
 }
 
 fn overview(overview: &Overview) -> Answered {
@@ -234,7 +242,7 @@ fn policy(source: &str) -> String {
 }
 
 fn text(status: StatusCode, body: &'static str) -> Answered {
-    let mut response = typed("text/plain; charset=utf-8", Bytes::from_static(body.as_bytes()));
+    let mut response = typed(TEXT, Bytes::from_static(body.as_bytes()));
     *response.status_mut() = status;
     response
 }

@@ -12,6 +12,10 @@ impl Insight for Fake {
         Readiness::Behind
     }
 
+    fn oldest_unsent(&self) -> Duration {
+        Duration::from_millis(321_999)
+    }
+
     fn metrics(&self) -> String {
         "headcount_up 1\n".into()
     }
@@ -79,6 +83,8 @@ async fn figures_need_the_token_and_health_does_not() {
     ] {
         assert_eq!(status(&server.ask(start, rest).await), expected, "{start} {rest}");
     }
+    let readiness = server.ask("GET /readyz", "").await;
+    assert!(readiness.ends_with("\r\n\r\nbehind\n321\n"), "a word, and how many seconds the oldest event has waited: {readiness}");
     server.served.abort_all();
 }
 

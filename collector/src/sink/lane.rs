@@ -39,9 +39,9 @@ enum Attempt {
 }
 
 impl Segment {
-    /// One that this process has sealed.
-    pub(super) fn fresh(sealed: Sealed) -> Self {
-        Self { sealed, attempt: Attempt::None }
+    /// One that this process has sealed, or has found in the meantime.
+    pub(super) fn of(sealed: Sealed) -> Self {
+        if sealed.is_in_doubt() { Self::left_behind(sealed) } else { Self { sealed, attempt: Attempt::None } }
     }
 
     /// One that an earlier process has left.

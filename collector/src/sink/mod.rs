@@ -9,6 +9,8 @@
 //! under the same token for as long as the process lives that saw it and remembers, and never under one that a dead process may have half
 //! remembered. What an earlier process, of the engine or of ours, may have seen is looked up first ([`reconcile`]).
 //!
+//! A segment that comes back from among the parked ones is in doubt too, and comes by the same way as a fresh one.
+//!
 //! Failures are of three classes ([`crate::store::errors::Class`]). Nothing is ever dropped: a segment leaves the spool when ClickHouse has it, or is parked beside
 //! it, visible and counted.
 
@@ -51,7 +53,7 @@ pub async fn run(
             enqueue(&queues, lane::Segment::left_behind(sealed));
         }
         while let Some(sealed) = incoming.recv().await {
-            enqueue(&queues, lane::Segment::fresh(sealed));
+            enqueue(&queues, lane::Segment::of(sealed));
         }
     };
     tokio::join!(hand_out, events_lane, outcomes_lane);

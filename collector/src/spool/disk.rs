@@ -165,6 +165,11 @@ pub(super) mod fault {
         ORDERED.set(Some((call, skipped)));
     }
 
+    /// Nothing fails any more.
+    pub(in crate::spool) fn clear() {
+        ORDERED.set(None);
+    }
+
     /// Whether what was ordered is yet to come.
     pub(in crate::spool) fn is_ordered() -> bool {
         ORDERED.get().is_some()

@@ -34,7 +34,7 @@
 
 use crate::clock::{Day, UnixMillis};
 
-/// First bytes of every segment of this version.
+/// First bytes of every segment of this version: the last of them is the version.
 pub(super) const MAGIC: [u8; 8] = *b"HCSPOOL1";
 /// Bytes before the part of the header whose length the header states.
 pub(super) const HEADER_PREFIX: usize = 16;
@@ -120,6 +120,14 @@ impl Header {
         };
         Some((header, HEADER_PREFIX + length))
     }
+}
+
+/// The version of a segment that a newer Headcount has written, by its first bytes; `None` for a segment of this version, and for what is none at all.
+/// Such a file is whole for all that this version can know, so it must not be taken for a damaged one.
+pub(super) fn newer_version(start: &[u8]) -> Option<char> {
+    let (name, known) = MAGIC.split_at(7);
+    let found = start.strip_prefix(name)?.first().filter(|found| found.is_ascii_alphanumeric() && **found > known[0])?;
+    Some(char::from(*found))
 }
 
 /// What the checksums of a segment's frames and footer begin with.
@@ -327,6 +335,22 @@ mod tests {
             assert_eq!(Header::decode(&damaged), None, "byte {position}");
         }
         assert_eq!(Header::decode(&bytes[..bytes.len() - 1]), None);
+    }
+
+    #[test]
+    fn a_newer_segment_is_told_from_a_damaged_one() {
+        for (start, newer) in [
+            (&b"HCSPOOL2 and whatever follows"[..], Some('2')),
+            (b"HCSPOOLA", Some('A')),
+            (b"HCSPOOL1", None),
+            (b"HCSPOOL0", None),
+            (b"HCSPOOL\xff", None),
+            (b"HCSPOOL", None),
+            (b"HCSPOIL2", None),
+            (b"", None),
+        ] {
+            assert_eq!(newer_version(start), newer, "{start:?}");
+        }
     }
 
     #[test]

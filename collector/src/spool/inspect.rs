@@ -3,10 +3,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::disk;
-use super::format::Header;
+use super::format::{self, Frame, Header, PREFIX, Record};
+use super::parked::Order;
 use super::recover::{Scan, scan};
 use super::sealed::read_header;
+use super::{disk, parked};
+
+/// The folder of damaged pieces within the spool's.
+pub(super) const QUARANTINE: &str = "quarantine";
 
 /// What a file in the spool's folder is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +21,8 @@ pub enum State {
     Sealed,
     /// Refused by ClickHouse; waits for an operator.
     Parked,
+    /// Parked, and the operator has ordered what is to become of it.
+    Ordered(Order),
     /// Damaged bytes that were put aside.
     Quarantined,
 }
@@ -28,6 +34,7 @@ impl State {
             Self::Open => "open",
             Self::Sealed => "sealed",
             Self::Parked => "parked",
+            Self::Ordered(order) => order.label(),
             Self::Quarantined => "quarantined",
         }
     }
@@ -42,6 +49,8 @@ pub struct Listed {
     pub state: State,
     /// Its header, unless that is damaged.
     pub header: Option<Header>,
+    /// The format's version, when a newer Headcount has written it; nothing else is known of it then.
+    pub newer: Option<char>,
     /// Rows in frames whose checksums hold.
     pub rows: u64,
     /// Pieces whose checksums do not hold and that have something good behind them.
@@ -63,18 +72,12 @@ impl Listed {
 /// Reads every file of the spool in `folder`, checking all checksums. Changes nothing and takes no lock.
 pub fn list(folder: &Path) -> io::Result<Vec<Listed>> {
     let mut listed = Vec::new();
-    for (folder, parked) in [(folder.to_owned(), false), (folder.join("parked"), true), (folder.join("quarantine"), false)] {
+    for folder in [folder.to_owned(), folder.join(parked::FOLDER), folder.join(QUARANTINE)] {
         if !folder.is_dir() {
             continue;
         }
         for path in disk::list(&folder)? {
-            let state = match path.extension().and_then(|extension| extension.to_str()) {
-                _ if folder.ends_with("quarantine") => State::Quarantined,
-                Some("open") => State::Open,
-                Some("sealed") if parked => State::Parked,
-                Some("sealed") => State::Sealed,
-                _ => continue,
-            };
+            let Some(state) = state_of(&path) else { continue };
             // A segment may be delivered and removed while the list is made.
             match inspect(path, state) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -85,9 +88,57 @@ pub fn list(folder: &Path) -> io::Result<Vec<Listed>> {
     Ok(listed)
 }
 
-fn inspect(path: PathBuf, state: State) -> io::Result<Listed> {
+/// Reads the one file at `path`, which is what its name and its folder say.
+pub fn file(path: &Path) -> io::Result<Listed> {
+    inspect(path.to_path_buf(), state_of(path).ok_or(io::ErrorKind::InvalidInput)?)
+}
+
+/// What the file at `path` is; `None` when it is no segment and no piece of one.
+fn state_of(path: &Path) -> Option<State> {
+    let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+    match path.extension()?.to_str()? {
+        _ if folder == QUARANTINE => Some(State::Quarantined),
+        "sealed" if folder == parked::FOLDER => Some(State::Parked),
+        order if folder == parked::FOLDER => Order::named(order).map(State::Ordered),
+        "open" => Some(State::Open),
+        "sealed" => Some(State::Sealed),
+        _ => None,
+    }
+}
+
+/// Gives the rows of each frame of `listed` whose checksum holds to `take`, until it answers false. Of a file without a header, and of what lies in
+/// quarantine, there are none: nobody knows what they were rows of.
+pub fn frames(listed: &Listed, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
+    let file = disk::open(&listed.path)?;
+    let Some((header, start)) = read_header(&file)?.filter(|_| listed.state != State::Quarantined) else { return Ok(()) };
+    let scan = scan(&file, header.seed(), start as u64..disk::length(&file)?)?;
+    let mut body = Vec::new();
+    for good in scan.good {
+        let mut offset = good.offset;
+        while offset < good.offset + good.length {
+            let mut prefix = [0; PREFIX];
+            disk::read_at(&file, &mut prefix, offset)?;
+            let Record::Frame { length, checksum } = format::record(&prefix) else { return Ok(()) };
+            body.resize(length, 0);
+            disk::read_at(&file, &mut body, offset + PREFIX as u64)?;
+            // It was sound a moment ago; a disk that has changed its mind since ends the list.
+            let Some(frame) = Frame::decode(&body, checksum, header.seed()) else { return Ok(()) };
+            if !take(frame.rows) {
+                return Ok(());
+            }
+            offset += (PREFIX + length) as u64;
+        }
+    }
+    Ok(())
+}
+
+/// Reads one file.
+pub(super) fn inspect(path: PathBuf, state: State) -> io::Result<Listed> {
     let file = disk::open(&path)?;
     let bytes = disk::length(&file)?;
+    let mut start = [0; format::MAGIC.len()];
+    let read = disk::read_at(&file, &mut start, 0)?;
+    let newer = format::newer_version(&start[..read]);
     let (header, scan) = match read_header(&file)? {
         Some((header, start)) => {
             let scan = scan(&file, header.seed(), start as u64..bytes)?;
@@ -96,5 +147,5 @@ fn inspect(path: PathBuf, state: State) -> io::Result<Listed> {
         None => (None, Scan::default()),
     };
     let complete = scan.footer_end.is_some();
-    Ok(Listed { path, state, header, rows: scan.totals.rows, damaged: scan.damaged.len(), complete, bytes })
+    Ok(Listed { path, state, header, newer, rows: scan.totals.rows, damaged: scan.damaged.len(), complete, bytes })
 }

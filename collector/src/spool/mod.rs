@@ -19,6 +19,7 @@ mod counts;
 mod disk;
 pub mod format;
 pub mod inspect;
+pub mod parked;
 pub mod recover;
 pub mod sealed;
 mod segment;
@@ -26,6 +27,7 @@ mod syncer;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -184,7 +186,12 @@ pub struct Gauge {
     bytes_max: u64,
     full: AtomicBool,
     events: AtomicU64,
-    /// When each sealed segment that waits was begun, by batch.
+    /// Events of each parked segment, by its file's name without the extension.
+    parked: Mutex<BTreeMap<OsString, u64>>,
+    discarded: AtomicU64,
+    lost: AtomicU64,
+    pieces: AtomicU64,
+    /// When each segment that waits was begun, by batch: from its first synced row on.
     waiting: Mutex<BTreeMap<u64, UnixMillis>>,
     /// When the last commit failed, if none has succeeded since.
     failed: Mutex<Option<Instant>>,
@@ -198,6 +205,10 @@ impl Gauge {
             bytes_max,
             full: AtomicBool::new(false),
             events: AtomicU64::new(0),
+            parked: Mutex::default(),
+            discarded: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            pieces: AtomicU64::new(0),
             waiting: Mutex::default(),
             failed: Mutex::default(),
             failing: AtomicBool::new(false),
@@ -224,6 +235,31 @@ impl Gauge {
         self.events.load(Ordering::Relaxed)
     }
 
+    /// Events in parked segments: they wait for the operator.
+    pub fn parked_events(&self) -> u64 {
+        self.parked_segments().values().sum()
+    }
+
+    /// Events that the operator has given up since the process started, or just before.
+    pub fn discarded_events(&self) -> u64 {
+        self.discarded.load(Ordering::Relaxed)
+    }
+
+    /// Events that were synced and are known to be lost, since the process started: a sealed segment states how many rows it held, and damage left fewer.
+    pub fn lost_events(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Damaged pieces that lie in quarantine.
+    pub fn quarantined_pieces(&self) -> u64 {
+        self.pieces.load(Ordering::Relaxed)
+    }
+
+    /// Every event that the gauge knows of, wherever it is: after recovery, what the folder held.
+    pub fn known_events(&self) -> u64 {
+        self.events() + self.parked_events() + self.discarded_events() + self.lost_events()
+    }
+
     /// Whether a commit has failed in the last [`WRITE_FAILURE_SHOWN`] and none has succeeded since.
     pub fn is_failing(&self) -> bool {
         let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -247,7 +283,7 @@ impl Gauge {
         self.failing.store(failure.is_some(), Ordering::Relaxed);
     }
 
-    /// When the oldest sealed segment that waits was begun.
+    /// When the oldest segment that waits was begun; one that is being written waits too.
     pub fn oldest_waiting(&self) -> Option<UnixMillis> {
         self.waiting().values().min().copied()
     }
@@ -274,6 +310,34 @@ impl Gauge {
         self.events.fetch_sub(events, Ordering::Relaxed);
     }
 
+    fn parked(&self, path: &Path, events: u64) {
+        self.parked_segments().insert(path.file_stem().unwrap_or_default().to_owned(), events);
+    }
+
+    /// Takes a segment of so many bytes out of the parked ones; returns how many events it held.
+    fn parked_no_more(&self, path: &Path, bytes: u64) -> u64 {
+        self.subtract(bytes);
+        self.parked_segments().remove(path.file_stem().unwrap_or_default()).unwrap_or(0)
+    }
+
+    fn discarded(&self, events: u64) {
+        self.discarded.fetch_add(events, Ordering::Relaxed);
+    }
+
+    fn lost(&self, events: u64) {
+        self.lost.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// Damaged pieces lie aside; they take disk like everything else.
+    fn quarantined(&self, pieces: u64, bytes: u64) {
+        self.pieces.fetch_add(pieces, Ordering::Relaxed);
+        self.add(bytes);
+    }
+
+    fn parked_segments(&self) -> MutexGuard<'_, BTreeMap<OsString, u64>> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn waits(&self, header: &Header) {
         self.waiting().insert(header.batch, header.begun);
     }
@@ -282,7 +346,7 @@ impl Gauge {
         self.waiting().remove(&header.batch);
     }
 
-    /// Touched when a segment is sealed or delivered, about once a second.
+    /// Touched when a segment is begun, sealed or delivered, about once a second.
     fn waiting(&self) -> MutexGuard<'_, BTreeMap<u64, UnixMillis>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -8,10 +8,12 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::format::{self, FOOTER, Frame, Header, PREFIX, Record, Seed, Totals};
+use super::inspect::QUARANTINE;
+use super::parked::{self, Order};
 use super::sealed::{Sealed, events_of, read_header};
 use super::segment::{Range, copy, rewrite, sealed_path};
 use super::{Gauge, Spool, disk};
@@ -23,17 +25,63 @@ pub struct Recovered {
     pub sealed: Vec<Sealed>,
     /// Damaged pieces that were put aside now.
     pub quarantined: u64,
-    /// Damaged pieces that lie aside, those of earlier starts included.
-    pub in_quarantine: u64,
-    /// Events in segments that an operator must look at.
-    pub parked_events: u64,
+    /// Their bytes.
+    pub quarantined_bytes: u64,
+    /// Events that damage has taken from segments which state how many they held.
+    pub lost_events: u64,
     /// Files that held no row.
     pub empty: u64,
 }
 
-/// Looks through the spool's folder. Must run before any [`super::Log`] writes.
-pub fn recover(spool: &Spool) -> io::Result<Recovered> {
+/// Why what lies in a spool's folder cannot be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// A newer Headcount has written a segment: this one cannot read it, and must not put it aside as damaged.
+    #[error(
+        "{}: written by a newer Headcount, in format {found}; this one knows formats up to {KNOWN}: start the newer one again",
+        path.display()
+    )]
+    Newer {
+        /// The segment.
+        path: PathBuf,
+        /// Its format's version.
+        found: char,
+    },
+    /// The disk cannot be read or written.
+    #[error("the spool cannot be recovered")]
+    Io(#[from] io::Error),
+}
+
+/// The newest version of the segments' format that this program knows.
+const KNOWN: char = format::MAGIC[7] as char;
+
+/// Looks through the spool's folder. Must run before any [`super::Log`] writes. Changes nothing when a newer Headcount was here.
+pub fn recover(spool: &Spool) -> Result<Recovered, RecoverError> {
+    refuse_newer(spool.folder())?;
+    Ok(take_over(spool)?)
+}
+
+fn refuse_newer(folder: &Path) -> Result<(), RecoverError> {
+    for folder in [folder.to_owned(), folder.join("parked")].iter().filter(|folder| folder.is_dir()) {
+        for path in disk::list(folder)?.into_iter().filter(|path| path.is_file()) {
+            let mut start = [0; format::MAGIC.len()];
+            let length = disk::read_at(&disk::open(&path)?, &mut start, 0)?;
+            if let Some(found) = format::newer_version(&start[..length]) {
+                return Err(RecoverError::Newer { path, found });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn take_over(spool: &Spool) -> io::Result<Recovered> {
     let mut recovered = Recovered::default();
+    for (path, order) in parked::orders(spool.folder())? {
+        if order == Order::Drop {
+            spool.gauge().discarded(parked_events(&path)?);
+        }
+        parked::carry_out(&path, order)?;
+    }
     for path in disk::list(spool.folder())? {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("fresh") => disk::remove(&path)?,
@@ -41,18 +89,21 @@ pub fn recover(spool: &Spool) -> io::Result<Recovered> {
             _ => {}
         }
     }
-    let parked = spool.folder().join("parked");
+    let parked = spool.folder().join(parked::FOLDER);
     if parked.is_dir() {
         for path in disk::list(&parked)? {
-            recovered.parked_events += parked_events(&path)?;
+            spool.gauge().parked(&path, parked_events(&path)?);
             // They take disk until somebody acts, and so count, as they did before the start.
             spool.gauge().add(disk::length(&disk::open(&path)?)?);
         }
     }
-    let quarantine = spool.folder().join("quarantine");
+    let quarantine = spool.folder().join(QUARANTINE);
     if quarantine.is_dir() {
-        recovered.in_quarantine = disk::list(&quarantine)?.len() as u64;
+        for path in disk::list(&quarantine)? {
+            spool.gauge().quarantined(1, disk::length(&disk::open(&path)?)?);
+        }
     }
+    spool.gauge().lost(recovered.lost_events);
     recovered.sealed.sort_by_key(|sealed| sealed.header().batch);
     disk::sync_folder(spool.folder())?;
     Ok(recovered)
@@ -62,7 +113,15 @@ fn parked_events(path: &Path) -> io::Result<u64> {
     let file = disk::open(path)?;
     let Some((header, start)) = read_header(&file)? else { return Ok(0) };
     let scan = scan(&file, header.seed(), start as u64..disk::length(&file)?)?;
-    Ok(events_of(&header, &scan.totals))
+    Ok(events_of(&header, &scan.stated.unwrap_or(scan.totals)))
+}
+
+/// Takes over the segment at `path`, which was parked and lies in the spool again; `None` when nothing of it can be read.
+pub(super) fn take_back(spool: &Spool, path: &Path) -> io::Result<Option<Sealed>> {
+    let mut recovered = Recovered::default();
+    segment(spool, path, &mut recovered)?;
+    spool.gauge().quarantined(recovered.quarantined, recovered.quarantined_bytes);
+    Ok(recovered.sealed.pop())
 }
 
 fn segment(spool: &Spool, path: &Path, recovered: &mut Recovered) -> io::Result<()> {
@@ -94,6 +153,10 @@ fn segment(spool: &Spool, path: &Path, recovered: &mut Recovered) -> io::Result<
     for damaged in &scan.damaged {
         quarantine(spool.folder(), header.batch, &file, *damaged)?;
         recovered.quarantined += 1;
+        recovered.quarantined_bytes += damaged.length;
+    }
+    if let Some(stated) = scan.stated {
+        recovered.lost_events += events_of(&header, &stated).saturating_sub(events_of(&header, &scan.totals));
     }
     let start = Range { offset: 0, length: start as u64 };
     let pieces: Vec<Range> = std::iter::once(start).chain(scan.good).collect();
@@ -106,10 +169,10 @@ fn segment(spool: &Spool, path: &Path, recovered: &mut Recovered) -> io::Result<
     Ok(())
 }
 
-fn adopt(path: std::path::PathBuf, header: Header, totals: Totals, bytes: u64, gauge: &Arc<Gauge>) -> Sealed {
+fn adopt(path: PathBuf, header: Header, totals: Totals, bytes: u64, gauge: &Arc<Gauge>) -> Sealed {
     gauge.add(bytes);
     gauge.events_came(events_of(&header, &totals));
-    Sealed::new(path, header, totals, bytes, Arc::clone(gauge))
+    Sealed::new(path, header, totals, bytes, Arc::clone(gauge)).found()
 }
 
 /// A header that cannot be read: nothing but zeros is a file whose first commit never ended; anything else is put aside whole.
@@ -122,9 +185,10 @@ fn without_header(path: &Path, file: &File, length: u64, recovered: &mut Recover
         recovered.empty += 1;
         return disk::remove(path);
     }
-    let folder = path.parent().unwrap_or(Path::new(".")).join("quarantine");
+    let folder = path.parent().unwrap_or(Path::new(".")).join(QUARANTINE);
     disk::create_folder(&folder)?;
     recovered.quarantined += 1;
+    recovered.quarantined_bytes += length;
     disk::rename(path, &folder.join(path.file_name().unwrap_or_default()))?;
     disk::sync_folder(&folder)
 }
@@ -137,7 +201,9 @@ pub(super) struct Scan {
     /// Damaged bytes that have something good behind them.
     pub(super) damaged: Vec<Range>,
     pub(super) totals: Totals,
-    /// Where the file ends, if a footer says so and agrees.
+    /// What the footer says that the segment holds.
+    pub(super) stated: Option<Totals>,
+    /// Where the file ends, if the footer agrees.
     pub(super) footer_end: Option<u64>,
 }
 
@@ -156,6 +222,7 @@ pub(super) fn scan(file: &File, seed: Seed, content: std::ops::Range<u64>) -> io
                 offset += length;
             }
             Found::Footer(totals) => {
+                scan.stated = Some(totals);
                 scan.footer_end = (totals == scan.totals).then_some(offset + FOOTER as u64);
                 break;
             }
@@ -236,7 +303,7 @@ impl Records<'_> {
 }
 
 fn quarantine(folder: &Path, batch: u64, file: &File, damaged: Range) -> io::Result<()> {
-    let folder = folder.join("quarantine");
+    let folder = folder.join(QUARANTINE);
     disk::create_folder(&folder)?;
     let path = folder.join(format!("{batch:016x}-{}.damaged", damaged.offset));
     disk::remove(&path)?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::format::{self, FOOTER, Frame, HEADER_MAX, Header, PREFIX, Record, Seed, Totals};
-use super::{Gauge, disk};
+use super::{Gauge, disk, parked};
 use crate::row::EVENTS;
 
 /// A segment that waits for ClickHouse. Its bytes count in the spool's gauge until it is confirmed.
@@ -17,6 +17,7 @@ pub struct Sealed {
     totals: Totals,
     bytes: u64,
     gauge: Arc<Gauge>,
+    in_doubt: bool,
 }
 
 /// Why a sealed segment cannot be read to its end.
@@ -33,11 +34,21 @@ pub enum ReadError {
 impl Sealed {
     pub(super) fn new(path: PathBuf, header: Header, totals: Totals, bytes: u64, gauge: Arc<Gauge>) -> Self {
         gauge.waits(&header);
-        Self { path, header, totals, bytes, gauge }
+        Self { path, header, totals, bytes, gauge, in_doubt: false }
+    }
+
+    /// The same, of which an earlier process, or this one before it was parked, may have sent something.
+    pub(super) fn found(self) -> Self {
+        Self { in_doubt: true, ..self }
+    }
+
+    /// Whether the database may have some of it although this process has not sent it since it was found.
+    pub fn is_in_doubt(&self) -> bool {
+        self.in_doubt
     }
 
     /// How many of its rows are events, as opposed to counts.
-    fn events(&self) -> u64 {
+    pub(super) fn events(&self) -> u64 {
         events_of(&self.header, &self.totals)
     }
 
@@ -82,16 +93,17 @@ impl Sealed {
         disk::sync_folder(self.path.parent().unwrap_or(Path::new(".")))
     }
 
-    /// ClickHouse will not have it: the file moves to the folder `parked`, where it stays, counted, until an operator acts.
+    /// ClickHouse will not have it: the file moves to the folder `parked`, where it stays, counted, until an operator acts (see [`parked`]).
     pub fn park(self) -> io::Result<PathBuf> {
         let folder = self.path.parent().unwrap_or(Path::new(".")).to_owned();
-        let parked = folder.join("parked");
+        let parked = folder.join(parked::FOLDER);
         disk::create_folder(&parked)?;
         let path = parked.join(self.path.file_name().unwrap_or_default());
         disk::rename(&self.path, &path)?;
         disk::sync_folder(&parked)?;
         disk::sync_folder(&folder)?;
         self.leaves();
+        self.gauge.parked(&path, self.events());
         Ok(path)
     }
 }

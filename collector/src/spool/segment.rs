@@ -98,6 +98,10 @@ impl SegmentFile {
     /// From here on the segment holds what was synced, which is `totals`: the whole commit succeeded, and its senders are told so.
     pub(super) fn keep(&mut self, totals: Totals) {
         self.gauge.events_came(events_of(&self.header, &totals) - events_of(&self.header, &self.totals));
+        if self.totals.rows == 0 {
+            // From here on, not from its seal: a segment that cannot be sealed is not delivered either, and its age must show.
+            self.gauge.waits(&self.header);
+        }
         self.kept = self.written;
         self.totals = totals;
     }

@@ -18,16 +18,16 @@ use crate::row::{EVENTS, OUTCOMES};
 
 const DAY: Day = Day(20_000);
 
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("headcount-spool-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         Self(path)
     }
 
-    fn spool(&self) -> Arc<Spool> {
+    pub(super) fn spool(&self) -> Arc<Spool> {
         Arc::new(Spool::open(&self.0, 1 << 30).unwrap())
     }
 
@@ -45,7 +45,7 @@ impl Drop for Folder {
     }
 }
 
-fn clock() -> Clock {
+pub(super) fn clock() -> Clock {
     Clock::standing_at(UnixMillis(1_728_000_000_000))
 }
 
@@ -59,7 +59,7 @@ fn run<F: Future>(future: F) -> F::Output {
 }
 
 /// Runs `work` against a log, then closes it; returns what was sealed.
-fn with_log<F: Future<Output = ()>>(spool: &Arc<Spool>, work: impl FnOnce(Rc<Log>) -> F) -> Vec<Sealed> {
+pub(super) fn with_log<F: Future<Output = ()>>(spool: &Arc<Spool>, work: impl FnOnce(Rc<Log>) -> F) -> Vec<Sealed> {
     run(async {
         let (sender, mut receiver): (_, UnboundedReceiver<Sealed>) = unbounded_channel();
         let log = Log::new(Arc::clone(spool), clock());
@@ -75,7 +75,7 @@ fn with_log<F: Future<Output = ()>>(spool: &Arc<Spool>, work: impl FnOnce(Rc<Log
     })
 }
 
-async fn write(log: &Log, texts: &[&str]) {
+pub(super) async fn write(log: &Log, texts: &[&str]) {
     let mut rows = log.rows().unwrap();
     for text in texts {
         rows.push(&EVENTS, (&zone(), DAY), 0, |out, _| out.extend_from_slice(text.as_bytes())).unwrap();
@@ -83,7 +83,7 @@ async fn write(log: &Log, texts: &[&str]) {
     rows.finish(0).await.unwrap();
 }
 
-fn content(sealed: &Sealed) -> String {
+pub(super) fn content(sealed: &Sealed) -> String {
     let mut reader = sealed.reader().unwrap();
     let mut text = String::new();
     while let Some(rows) = reader.next_rows().unwrap() {
@@ -212,13 +212,14 @@ fn a_damaged_frame_is_quarantined_and_the_good_ones_after_it_live_on() {
     fs::write(&open, bytes).unwrap();
     let recovered = recover(&folder.spool()).unwrap();
     assert_eq!(recovered.sealed.iter().map(content).collect::<Vec<_>>(), ["firstthird"]);
-    assert_eq!((recovered.quarantined, recovered.in_quarantine), (1, 1));
+    assert_eq!(recovered.quarantined, 1);
     let listed = inspect::list(&folder.0).unwrap();
     let states: Vec<_> = listed.iter().map(|one| (one.state.label(), one.rows)).collect();
     assert_eq!(states, [("sealed", 2), ("quarantined", 0)]);
     assert!(listed[0].is_sound());
-    let again = recover(&folder.spool()).unwrap();
-    assert_eq!((again.quarantined, again.in_quarantine), (0, 1), "a second start finds nothing new");
+    let spool = folder.spool();
+    let again = recover(&spool).unwrap();
+    assert_eq!((again.quarantined, spool.gauge().quarantined_pieces()), (0, 1), "a second start finds nothing new");
 }
 
 #[test]
@@ -392,11 +393,55 @@ fn a_parked_segment_that_is_moved_back_is_there_again_after_a_start() {
     drop(spool);
     let spool = folder.spool();
     let recovered = recover(&spool).unwrap();
-    assert_eq!((recovered.sealed.len(), recovered.parked_events), (0, 1));
+    assert_eq!((recovered.sealed.len(), spool.gauge().parked_events()), (0, 1));
     assert_eq!(spool.gauge().bytes(), fs::metadata(&parked).unwrap().len(), "it takes disk, so it counts");
     drop((recovered, spool));
     fs::rename(&parked, folder.0.join(parked.file_name().unwrap())).unwrap();
-    let recovered = recover(&folder.spool()).unwrap();
+    let spool = folder.spool();
+    let recovered = recover(&spool).unwrap();
     assert_eq!(recovered.sealed.iter().map(content).collect::<Vec<_>>(), ["a row"]);
-    assert_eq!(recovered.parked_events, 0);
+    assert_eq!(spool.gauge().parked_events(), 0);
+}
+
+#[test]
+fn a_segment_of_a_newer_version_is_refused_and_nothing_is_changed() {
+    let folder = Folder::new("newer");
+    with_log(&folder.spool(), |log| async move { write(&log, &["a"]).await });
+    // Damage besides, and what a crash leaves: neither is touched.
+    let ours = folder.files("sealed").remove(0);
+    let mut bytes = fs::read(&ours).unwrap();
+    let end = bytes.len() - 1;
+    bytes[end] ^= 1;
+    fs::write(&ours, &bytes).unwrap();
+    for (place, found) in [("0000000000000999.sealed", '2'), ("0000000000000998.open", '3'), ("parked/0000000000000997.sealed", 'A')] {
+        let theirs = folder.0.join(place);
+        fs::create_dir_all(theirs.parent().unwrap()).unwrap();
+        fs::write(&theirs, format!("HCSPOOL{found} and what this version cannot know")).unwrap();
+        let refusal = recover(&folder.spool()).unwrap_err().to_string();
+        let expected = format!(
+            "{}: written by a newer Headcount, in format {found}; this one knows formats up to 1: start the newer one again",
+            theirs.display()
+        );
+        assert_eq!(refusal, expected);
+        assert!(theirs.exists() && !folder.0.join("quarantine").exists());
+        assert_eq!(fs::read(&ours).unwrap(), bytes);
+        fs::remove_file(&theirs).unwrap();
+    }
+    assert_eq!(recover(&folder.spool()).unwrap().sealed.len(), 1);
+}
+
+#[test]
+fn what_is_synced_and_not_sealed_waits_too() {
+    let folder = Folder::new("waits");
+    let spool = folder.spool();
+    let sealed = with_log(&spool, |log| async move {
+        assert_eq!(log.gauge().oldest_waiting(), None);
+        write(&log, &["a"]).await;
+        assert_eq!(log.gauge().oldest_waiting(), Some(clock().now()), "also when its segment could not be sealed for hours");
+    });
+    assert_eq!(spool.gauge().oldest_waiting(), Some(clock().now()));
+    for sealed in sealed {
+        sealed.confirm().unwrap();
+    }
+    assert_eq!(spool.gauge().oldest_waiting(), None);
 }
