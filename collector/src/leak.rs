@@ -26,6 +26,12 @@
 //! |---|---|
 //! | `no_sync` | what is written to a segment is not synced |
 //! | `no_folder_sync` | names in the spool's folder are not synced |
+//! | `answered_before_sync` | a commit is answered before it is synced |
+//! | `poisoned_synced_again` | a segment whose sync failed is written and synced again |
+//! | `refused_kept` | what was refused stays in its segment until after the answer |
+//! | `numbers_not_reserved` | numbers of segments are given before they are reserved on the disk |
+//! | `checksum_ignored` | a frame is taken for good whatever its checksum says |
+//! | `copy_beside_original` | a segment and the copy that took its place both count |
 //!
 //! And one fault that no visitor can cause: `panic` panics over a batch that holds "stumble over this", and quotes it.
 
@@ -33,14 +39,24 @@
 #[cfg(feature = "leaky")]
 pub fn planted(name: &str) -> bool {
     static PLANTED: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| std::env::var("HEADCOUNT_LEAK").unwrap_or_default());
+    #[cfg(test)]
+    if here::is_planted(name) {
+        return true;
+    }
     PLANTED.split(',').any(|planted| planted == name)
 }
 
 /// Whether the leak of that name is planted in this process: never, in a build without the feature.
-#[cfg(not(feature = "leaky"))]
+#[cfg(not(any(feature = "leaky", test)))]
 #[inline]
 pub const fn planted(_name: &str) -> bool {
     false
+}
+
+/// Whether a test has planted the leak of that name on its own thread.
+#[cfg(all(test, not(feature = "leaky")))]
+pub fn planted(name: &str) -> bool {
+    here::is_planted(name)
 }
 
 /// Whether the fault `panic` is planted and `batch` asks for it.
@@ -73,6 +89,33 @@ pub fn label(id: &str) {
 #[cfg(feature = "leaky")]
 pub fn labels() -> String {
     LABELS.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+}
+
+/// Leaks that one test of this crate plants for itself.
+#[cfg(test)]
+pub mod here {
+    use std::cell::Cell;
+
+    thread_local! {
+        static PLANTED: Cell<&'static str> = const { Cell::new("") };
+    }
+
+    /// Runs `test` with the leak of that name planted on this thread.
+    pub fn with<T>(name: &'static str, test: impl FnOnce() -> T) -> T {
+        struct Dug;
+        impl Drop for Dug {
+            fn drop(&mut self) {
+                PLANTED.set("");
+            }
+        }
+        PLANTED.set(name);
+        let _dug = Dug;
+        test()
+    }
+
+    pub(super) fn is_planted(name: &str) -> bool {
+        PLANTED.get() == name
+    }
 }
 
 #[cfg(all(test, feature = "leaky"))]

@@ -128,6 +128,8 @@ pub const SEGMENT_ROWS: u32 = 500_000;
 pub const GROWTH_MIN: u64 = 1024 * 1024;
 /// The largest piece of disk that a segment takes ahead of need.
 pub const GROWTH_MAX: u64 = 8 * 1024 * 1024;
+/// Numbers of segments that are reserved on the disk at once.
+pub const BATCHES_RESERVED: u64 = 4_096;
 /// Bytes of a segment.
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 /// How long after its first row a segment is sealed at the latest.

@@ -33,6 +33,7 @@
 //! zeros. Nothing in a segment is raw: rows hold what `event.rs` allows, and the hashes are keyed with bytes that exist only in the spool's folder.
 
 use crate::clock::{Day, UnixMillis};
+use crate::leak;
 
 /// First bytes of every segment of this version: the last of them is the version.
 pub(super) const MAGIC: [u8; 8] = *b"HCSPOOL1";
@@ -265,7 +266,7 @@ pub(super) struct Frame<'a> {
 impl<'a> Frame<'a> {
     /// `None` when the body does not match its checksum.
     pub(super) fn decode(body: &'a [u8], checksum: u32, seed: Seed) -> Option<Self> {
-        (seed.checksum(body) == checksum).then_some(())?;
+        (seed.checksum(body) == checksum || leak::planted("checksum_ignored")).then_some(())?;
         let mut reader = Reader(body);
         let count = reader.u32()? as usize;
         let request = Request { key: reader.u64()?, parts: reader.u32()? };

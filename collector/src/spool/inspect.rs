@@ -73,9 +73,6 @@ impl Listed {
 pub fn list(folder: &Path) -> io::Result<Vec<Listed>> {
     let mut listed = Vec::new();
     for folder in [folder.to_owned(), folder.join(parked::FOLDER), folder.join(QUARANTINE)] {
-        if !folder.is_dir() {
-            continue;
-        }
         for path in disk::list(&folder)? {
             let Some(state) = state_of(&path) else { continue };
             // A segment may be delivered and removed while the list is made.
@@ -94,7 +91,7 @@ pub fn file(path: &Path) -> io::Result<Listed> {
 }
 
 /// What the file at `path` is; `None` when it is no segment and no piece of one.
-fn state_of(path: &Path) -> Option<State> {
+pub(super) fn state_of(path: &Path) -> Option<State> {
     let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
     match path.extension()?.to_str()? {
         _ if folder == QUARANTINE => Some(State::Quarantined),

@@ -62,9 +62,6 @@ pub fn order(path: &Path, order: Order) -> io::Result<PathBuf> {
 /// The orders that are to be carried out in the spool in `folder`.
 pub fn orders(folder: &Path) -> io::Result<Vec<(PathBuf, Order)>> {
     let parked = folder.join(FOLDER);
-    if !parked.is_dir() {
-        return Ok(Vec::new());
-    }
     let order_of = |path: &Path| Order::named(path.extension()?.to_str()?);
     Ok(disk::list(&parked)?.into_iter().filter_map(|path| order_of(&path).map(|order| (path, order))).collect())
 }
@@ -84,7 +81,7 @@ pub fn carry_out(path: &Path, order: Order) -> io::Result<()> {
 }
 
 /// Where a parked segment lies once it has gone back.
-fn back_path(path: &Path) -> PathBuf {
+pub(super) fn back_path(path: &Path) -> PathBuf {
     let folder = path.parent().and_then(Path::parent).unwrap_or(Path::new("."));
     folder.join(path.file_name().unwrap_or_default()).with_extension("sealed")
 }

@@ -6,17 +6,18 @@
 //!   same number: their rows carry it.
 //! * Memory does not grow with what is found: one frame is held at a time.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::disk::{self, File};
 use super::format::{self, FOOTER, Frame, Header, PREFIX, Record, Seed, Totals};
-use super::inspect::QUARANTINE;
+use super::inspect::{self, QUARANTINE};
 use super::parked::{self, Order};
 use super::sealed::{Sealed, events_of, read_header};
 use super::segment::{Range, copy, rewrite, sealed_path};
-use super::{Gauge, Spool, disk};
+use super::{Gauge, Spool};
+use crate::leak;
 
 /// What was found at start.
 #[derive(Debug, Default)]
@@ -62,8 +63,8 @@ pub fn recover(spool: &Spool) -> Result<Recovered, RecoverError> {
 }
 
 fn refuse_newer(folder: &Path) -> Result<(), RecoverError> {
-    for folder in [folder.to_owned(), folder.join("parked")].iter().filter(|folder| folder.is_dir()) {
-        for path in disk::list(folder)?.into_iter().filter(|path| path.is_file()) {
+    for folder in [folder.to_owned(), folder.join(parked::FOLDER)] {
+        for path in disk::list(&folder)?.into_iter().filter(|path| inspect::state_of(path).is_some()) {
             let mut start = [0; format::MAGIC.len()];
             let length = disk::read_at(&disk::open(&path)?, &mut start, 0)?;
             if let Some(found) = format::newer_version(&start[..length]) {
@@ -76,6 +77,7 @@ fn refuse_newer(folder: &Path) -> Result<(), RecoverError> {
 
 fn take_over(spool: &Spool) -> io::Result<Recovered> {
     let mut recovered = Recovered::default();
+    finish_moves(spool.folder())?;
     for (path, order) in parked::orders(spool.folder())? {
         if order == Order::Drop {
             spool.gauge().discarded(parked_events(&path)?);
@@ -89,24 +91,37 @@ fn take_over(spool: &Spool) -> io::Result<Recovered> {
             _ => {}
         }
     }
-    let parked = spool.folder().join(parked::FOLDER);
-    if parked.is_dir() {
-        for path in disk::list(&parked)? {
-            spool.gauge().parked(&path, parked_events(&path)?);
-            // They take disk until somebody acts, and so count, as they did before the start.
-            spool.gauge().add(disk::length(&disk::open(&path)?)?);
-        }
+    for path in disk::list(&spool.folder().join(parked::FOLDER))? {
+        spool.gauge().parked(&path, parked_events(&path)?);
+        // They take disk until somebody acts, and so count, as they did before the start.
+        spool.gauge().add(disk::length(&disk::open(&path)?)?);
     }
-    let quarantine = spool.folder().join(QUARANTINE);
-    if quarantine.is_dir() {
-        for path in disk::list(&quarantine)? {
-            spool.gauge().quarantined(1, disk::length(&disk::open(&path)?)?);
-        }
+    for path in disk::list(&spool.folder().join(QUARANTINE))? {
+        spool.gauge().quarantined(1, disk::length(&disk::open(&path)?)?);
     }
     spool.gauge().lost(recovered.lost_events);
     recovered.sealed.sort_by_key(|sealed| sealed.header().batch);
     disk::sync_folder(spool.folder())?;
     Ok(recovered)
+}
+
+/// What was on its way between two folders when the last process ended is in one of them afterwards, synced: it arrives before it is gone from where it
+/// was. What a power cut has left in both is delivered, and parked again if it must be.
+fn finish_moves(folder: &Path) -> io::Result<()> {
+    let parked = folder.join(parked::FOLDER);
+    for below in [&parked, &folder.join(QUARANTINE)] {
+        if disk::exists(below)? {
+            disk::sync_folder(below)?;
+        }
+    }
+    disk::sync_folder(folder)?;
+    for path in disk::list(&parked)? {
+        if disk::exists(&parked::back_path(&path))? {
+            disk::remove(&path)?;
+            disk::sync_folder(&parked)?;
+        }
+    }
+    Ok(())
 }
 
 fn parked_events(path: &Path) -> io::Result<u64> {
@@ -125,7 +140,8 @@ pub(super) fn take_back(spool: &Spool, path: &Path) -> io::Result<Option<Sealed>
 }
 
 fn segment(spool: &Spool, path: &Path, recovered: &mut Recovered) -> io::Result<()> {
-    if path.extension().is_some_and(|extension| extension == "open") && path.with_extension("sealed").exists() {
+    let is_open = path.extension().is_some_and(|extension| extension == "open");
+    if is_open && disk::exists(&path.with_extension("sealed"))? && !leak::planted("copy_beside_original") {
         // A copy was made of what was to be kept of it, synced whole before it got its name. It may have been sent already, so it alone counts.
         return disk::remove(path);
     }

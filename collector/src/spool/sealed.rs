@@ -1,12 +1,13 @@
 //! A sealed segment: never written again, read by the sink as the body of one INSERT, then removed or parked.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Gauge;
+use super::disk::{self, File};
 use super::format::{self, FOOTER, Frame, HEADER_MAX, Header, PREFIX, Record, Seed, Totals};
-use super::{Gauge, disk, parked};
+use super::parked;
 use crate::row::EVENTS;
 
 /// A segment that waits for ClickHouse. Its bytes count in the spool's gauge until it is confirmed.

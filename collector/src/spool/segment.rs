@@ -1,14 +1,14 @@
 //! A segment file while it is being written: created, grown ahead of need, appended to, synced, and at last sealed.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Spool;
+use super::disk::{self, File};
 use super::format::{FOOTER, Header, Totals};
 use super::sealed::{Sealed, events_of};
-use super::{Gauge, disk};
-use crate::limits::{GROWTH_MAX, GROWTH_MIN};
+use crate::leak;
 
 /// File name of a segment that is being written.
 pub(super) fn open_path(folder: &Path, batch: u64) -> PathBuf {
@@ -23,7 +23,7 @@ pub(super) fn sealed_path(folder: &Path, batch: u64) -> PathBuf {
 /// The one open file of a segment. Whoever owns it is the only writer.
 #[derive(Debug)]
 pub(super) struct SegmentFile {
-    folder: PathBuf,
+    spool: Arc<Spool>,
     file: File,
     header: Header,
     /// Where what its senders were told is durable ends.
@@ -35,26 +35,15 @@ pub(super) struct SegmentFile {
     /// What the kept frames hold.
     totals: Totals,
     poisoned: bool,
-    gauge: Arc<Gauge>,
 }
 
 impl SegmentFile {
     /// Makes the file and takes its first piece of disk; the header is written but not synced. The folder must be synced before anything is promised.
-    pub(super) fn create(folder: &Path, header: Header, gauge: Arc<Gauge>) -> io::Result<Self> {
-        let path = open_path(folder, header.batch);
-        let file = disk::create(&path)?;
+    pub(super) fn create(spool: &Arc<Spool>, header: Header) -> io::Result<Self> {
+        let file = disk::create(&open_path(spool.folder(), header.batch))?;
         let bytes = header.encode();
-        let mut segment = Self {
-            folder: folder.to_owned(),
-            file,
-            header,
-            kept: 0,
-            written: 0,
-            allocated: 0,
-            totals: Totals::default(),
-            poisoned: false,
-            gauge,
-        };
+        let mut segment =
+            Self { spool: Arc::clone(spool), file, header, kept: 0, written: 0, allocated: 0, totals: Totals::default(), poisoned: false };
         let started = segment.reserve(bytes.len() as u64).and_then(|()| segment.append(&bytes));
         if let Err(error) = started {
             segment.discard();
@@ -74,11 +63,11 @@ impl SegmentFile {
         if needed <= self.allocated {
             return Ok(());
         }
-        let growth = self.allocated.clamp(GROWTH_MIN, GROWTH_MAX);
+        let growth = self.allocated.clamp(self.spool.bounds.growth_min, self.spool.bounds.growth_max);
         let length = growth.max(needed - self.allocated);
         disk::allocate(&self.file, self.allocated, length)?;
         self.allocated += length;
-        self.gauge.add(length);
+        self.spool.gauge().add(length);
         Ok(())
     }
 
@@ -97,10 +86,11 @@ impl SegmentFile {
 
     /// From here on the segment holds what was synced, which is `totals`: the whole commit succeeded, and its senders are told so.
     pub(super) fn keep(&mut self, totals: Totals) {
-        self.gauge.events_came(events_of(&self.header, &totals) - events_of(&self.header, &self.totals));
+        let gauge = self.spool.gauge();
+        gauge.events_came(events_of(&self.header, &totals) - events_of(&self.header, &self.totals));
         if self.totals.rows == 0 {
             // From here on, not from its seal: a segment that cannot be sealed is not delivered either, and its age must show.
-            self.gauge.waits(&self.header);
+            gauge.waits(&self.header);
         }
         self.kept = self.written;
         self.totals = totals;
@@ -112,11 +102,13 @@ impl SegmentFile {
             self.discard();
             return Ok(None);
         }
-        let length = if self.poisoned { self.rescue()? } else { self.finish()? };
-        self.gauge.add(length);
-        self.gauge.subtract(std::mem::take(&mut self.allocated));
-        let path = sealed_path(&self.folder, self.header.batch);
-        Ok(Some(Sealed::new(path, self.header.clone(), self.totals, length, Arc::clone(&self.gauge))))
+        let poisoned = self.poisoned && !leak::planted("poisoned_synced_again");
+        let length = if poisoned { self.rescue()? } else { self.finish()? };
+        let gauge = self.spool.gauge();
+        gauge.add(length);
+        gauge.subtract(std::mem::take(&mut self.allocated));
+        let path = sealed_path(self.spool.folder(), self.header.batch);
+        Ok(Some(Sealed::new(path, self.header.clone(), self.totals, length, Arc::clone(gauge))))
     }
 
     /// Writes the footer and gives the file its new name; returns its length. The name itself is not synced: after a power cut the file has one or the
@@ -126,25 +118,27 @@ impl SegmentFile {
         self.append(&self.totals.encode(self.header.seed()))?;
         disk::truncate(&self.file, self.written)?;
         self.sync()?;
-        disk::rename(&open_path(&self.folder, self.header.batch), &sealed_path(&self.folder, self.header.batch))?;
+        let folder = self.spool.folder();
+        disk::rename(&open_path(folder, self.header.batch), &sealed_path(folder, self.header.batch))?;
         Ok(self.written)
     }
 
     /// Copies what was kept into a new file, because the poisoned one is never written or synced again; returns the length of the new one. Here names
     /// matter: the old file may hold more than was kept, and must not come back once the new one is gone.
     fn rescue(&self) -> io::Result<u64> {
-        let path = sealed_path(&self.folder, self.header.batch);
+        let folder = self.spool.folder();
+        let path = sealed_path(folder, self.header.batch);
         let length = rewrite(&self.file, &[Range { offset: 0, length: self.kept }], &self.totals.encode(self.header.seed()), &path)?;
-        disk::sync_folder(&self.folder)?;
-        disk::remove(&open_path(&self.folder, self.header.batch))?;
-        disk::sync_folder(&self.folder)?;
+        disk::sync_folder(folder)?;
+        disk::remove(&open_path(folder, self.header.batch))?;
+        disk::sync_folder(folder)?;
         Ok(length)
     }
 
     fn discard(&mut self) {
         // A file that stays behind has no rows that anybody was promised; recovery takes it for what it is.
-        let _ = disk::remove(&open_path(&self.folder, self.header.batch));
-        self.gauge.subtract(std::mem::take(&mut self.allocated));
+        let _ = disk::remove(&open_path(self.spool.folder(), self.header.batch));
+        self.spool.gauge().subtract(std::mem::take(&mut self.allocated));
     }
 }
 

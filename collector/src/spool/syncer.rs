@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::format::{Header, Totals};
+use super::handover::{Next, Taker};
 use super::sealed::Sealed;
 use super::segment::SegmentFile;
-use super::{Gauge, disk};
+use super::{Spool, disk};
 use crate::clock::Clock;
+use crate::leak;
 use crate::limits::SEAL_AGAIN_INTERVAL;
 
 /// Everything that one sync makes durable, and the segments that end with it.
@@ -46,35 +47,15 @@ pub(super) struct Completed {
     pub(super) buffers: Vec<Vec<u8>>,
 }
 
-/// Starts the thread. It ends when the sender of commits is dropped.
-pub(super) fn start(
-    name: String,
-    folder: PathBuf,
-    gauge: Arc<Gauge>,
-    sealed: UnboundedSender<Sealed>,
-) -> io::Result<(mpsc::Sender<Commit>, tokio::sync::mpsc::UnboundedReceiver<Completed>, std::thread::JoinHandle<()>)> {
-    let (commits, incoming) = mpsc::channel::<Commit>();
-    let (completed, outgoing) = tokio::sync::mpsc::unbounded_channel();
-    let mut syncer = Syncer { folder, gauge, open: HashMap::new(), unsealed: Vec::new(), seal_again_at: Clock::monotonic(), sealed };
-    let thread = std::thread::Builder::new().name(name).spawn(move || {
-        while let Some(mut commit) = syncer.next(&incoming) {
-            let result = syncer.commit(&mut commit.writes);
-            syncer.gauge.commit_ended(result.as_ref().err());
-            let seals = match &result {
-                Ok(()) => commit.seals,
-                // The worker begins anew with segments of other numbers: it will not come back to any of these.
-                Err(_) => syncer.batches(),
-            };
-            let buffers = commit.writes.into_iter().map(|write| emptied(write.bytes)).collect();
+/// Starts the thread. It ends when nobody can give it a commit any more.
+pub(super) fn start(name: String, mut syncer: Syncer, commits: Taker<Commit, Completed>) -> io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name(name).spawn(move || {
+        while let Some(commit) = syncer.next(&commits) {
             // The worker is gone only when its process ends; then nobody waits for the answer.
-            let _ = completed.send(Completed { result, buffers });
-            syncer.seal(&seals);
+            syncer.serve(commit, |completed| commits.done(completed));
         }
-        syncer.seal(&syncer.batches());
-        syncer.seal_again();
-        syncer.leave();
-    })?;
-    Ok((commits, outgoing, thread))
+        syncer.end();
+    })
 }
 
 fn emptied(mut buffer: Vec<u8>) -> Vec<u8> {
@@ -82,10 +63,10 @@ fn emptied(mut buffer: Vec<u8>) -> Vec<u8> {
     buffer
 }
 
+/// What the thread does, one commit after the other.
 #[derive(Debug)]
-struct Syncer {
-    folder: PathBuf,
-    gauge: Arc<Gauge>,
+pub(super) struct Syncer {
+    spool: Arc<Spool>,
     open: HashMap<u64, SegmentFile>,
     /// Segments that have ended and could not be sealed yet.
     unsealed: Vec<SegmentFile>,
@@ -94,17 +75,49 @@ struct Syncer {
 }
 
 impl Syncer {
+    /// Writes into `spool`, and gives what it seals to `sealed`.
+    pub(super) fn new(spool: Arc<Spool>, sealed: UnboundedSender<Sealed>) -> Self {
+        Self { spool, open: HashMap::new(), unsealed: Vec::new(), seal_again_at: Clock::monotonic(), sealed }
+    }
+
     /// The next commit; `None` when there will be none. Segments that could not be sealed are tried again meanwhile.
-    fn next(&mut self, incoming: &mpsc::Receiver<Commit>) -> Option<Commit> {
+    fn next(&mut self, commits: &Taker<Commit, Completed>) -> Option<Commit> {
         while !self.unsealed.is_empty() {
-            let wait = self.seal_again_at.saturating_duration_since(Clock::monotonic());
-            match incoming.recv_timeout(wait) {
-                Ok(commit) => return Some(commit),
-                Err(mpsc::RecvTimeoutError::Timeout) => self.seal_again(),
-                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+            match commits.take_within(self.seal_again_at.saturating_duration_since(Clock::monotonic())) {
+                Next::Given(commit) => return Some(commit),
+                Next::Nothing if Clock::monotonic() >= self.seal_again_at => self.seal_again(),
+                Next::Nothing => {}
+                Next::Ended => return None,
             }
         }
-        incoming.recv().ok()
+        commits.take()
+    }
+
+    /// Makes a commit durable, tells what became of it, and seals what is due.
+    ///
+    /// After a failure every segment ends: the worker begins anew with others, and will not come back to any of these. They are sealed before the
+    /// senders are told: what they will send again must be gone from the disk first.
+    pub(super) fn serve(&mut self, mut commit: Commit, tell: impl FnOnce(Completed)) {
+        let result = self.commit(&mut commit.writes);
+        self.spool.gauge().commit_ended(result.as_ref().err());
+        let buffers = commit.writes.into_iter().map(|write| emptied(write.bytes)).collect();
+        let (before, after) = match &result {
+            Ok(()) => (Vec::new(), commit.seals),
+            Err(_) if leak::planted("refused_kept") => (Vec::new(), self.batches()),
+            Err(_) => (self.batches(), Vec::new()),
+        };
+        self.seal(&before);
+        tell(Completed { result, buffers });
+        self.seal(&after);
+    }
+
+    /// Seals what is left; what cannot be sealed now is left to the next start.
+    pub(super) fn end(mut self) {
+        self.seal(&self.batches());
+        self.seal_again();
+        for segment in self.unsealed {
+            tracing::error!(batch = segment.batch(), "a segment could not be sealed; it is recovered at the next start");
+        }
     }
 
     /// All of it or, as far as anybody is told, nothing: space first, then bytes, then the disk. What is on the disk of a commit that failed is not
@@ -113,7 +126,7 @@ impl Syncer {
         let mut created = false;
         for write in &mut *writes {
             if let Some(header) = write.header.take() {
-                let segment = SegmentFile::create(&self.folder, header, Arc::clone(&self.gauge))?;
+                let segment = SegmentFile::create(&self.spool, header)?;
                 self.open.insert(segment.batch(), segment);
                 created = true;
             }
@@ -122,13 +135,20 @@ impl Syncer {
         for write in &*writes {
             self.segment(write.batch)?.append(&write.bytes)?;
         }
+        if leak::planted("answered_before_sync") {
+            return self.keep(writes);
+        }
         for write in &*writes {
             self.segment(write.batch)?.sync()?;
         }
         if created {
-            disk::sync_folder(&self.folder)?;
+            disk::sync_folder(self.spool.folder())?;
         }
-        for write in &*writes {
+        self.keep(writes)
+    }
+
+    fn keep(&mut self, writes: &[Write]) -> io::Result<()> {
+        for write in writes {
             self.segment(write.batch)?.keep(write.totals);
         }
         Ok(())
@@ -157,7 +177,7 @@ impl Syncer {
         }
     }
 
-    fn seal_again(&mut self) {
+    pub(super) fn seal_again(&mut self) {
         for mut segment in std::mem::take(&mut self.unsealed) {
             match self.try_seal(&mut segment) {
                 Ok(()) => tracing::info!(batch = segment.batch(), "the segment was sealed after all"),
@@ -173,13 +193,6 @@ impl Syncer {
             let _ = self.sealed.send(sealed);
         }
         Ok(())
-    }
-
-    /// Says what is left behind at the end.
-    fn leave(self) {
-        for segment in self.unsealed {
-            tracing::error!(batch = segment.batch(), "a segment could not be sealed; it is recovered at the next start");
-        }
     }
 }
 

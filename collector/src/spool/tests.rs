@@ -2,6 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "each test waits for the tasks that it starts")]
 
+mod crash;
+mod rig;
+
 use std::fs;
 use std::path::PathBuf;
 use std::rc::Rc;

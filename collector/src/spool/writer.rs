@@ -7,19 +7,20 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::counts::Counts;
 use super::format::{self, Header, Request, Seed, Totals};
+use super::handover::{self, Giver};
 use super::sealed::Sealed;
-use super::syncer::{self, Commit, Completed, Write};
-use super::{Gauge, Spool};
+use super::syncer::{self, Commit, Completed, Syncer, Write};
+use super::{Bounds, Gauge, Spool};
 use crate::clock::{Clock, Day, Zone};
-use crate::limits::{COMMIT_BYTES, SEGMENT_AGE, SEGMENT_BYTES, SEGMENT_ROWS};
+use crate::limits::SEGMENT_AGE;
 use crate::outcome::Outcome;
 use crate::row::{OUTCOMES, Stamp, TableLayout};
 
@@ -46,6 +47,7 @@ struct State {
     pending_bytes: usize,
     counts: Counts,
     spare: Vec<Vec<u8>>,
+    bounds: Bounds,
     closing: bool,
 }
 
@@ -80,6 +82,7 @@ impl Log {
             pending_bytes: 0,
             counts: Counts::default(),
             spare: Vec::new(),
+            bounds: spool.bounds,
             closing: false,
         };
         Rc::new(Self { spool, state: RefCell::new(state), wanted: tokio::sync::Notify::new() })
@@ -100,10 +103,16 @@ impl Log {
         self.spool.folder()
     }
 
+    /// From here on every segment is due, or none but the large ones.
+    #[cfg(test)]
+    pub(super) fn set_segment_age(&self, age: std::time::Duration) {
+        self.state.borrow_mut().bounds.segment_age = age;
+    }
+
     /// Begins one request's rows. Nothing else may touch the log until they are finished or dropped, which the borrow makes sure of.
     pub fn rows(&self) -> Result<Rows<'_>, Unavailable> {
         let state = self.state.borrow_mut();
-        if state.closing || self.gauge().is_full() || state.pending_bytes >= COMMIT_BYTES {
+        if state.closing || self.gauge().is_full() || state.pending_bytes >= state.bounds.commit_bytes {
             return Err(Unavailable);
         }
         Ok(Rows { log: self, state })
@@ -117,8 +126,16 @@ impl Log {
 
     /// Runs the log until [`Log::close`]: commits whenever something waits and no commit is under way, and seals what is due. Call once.
     pub async fn run(self: Rc<Self>, worker: usize, sealed: UnboundedSender<Sealed>) -> io::Result<()> {
-        let (commits, mut completed, thread) =
-            syncer::start(format!("spool-{worker}"), self.spool.folder().to_owned(), Arc::clone(self.spool.gauge()), sealed)?;
+        let (giver, taker) = handover::pair();
+        let thread = syncer::start(format!("spool-{worker}"), Syncer::new(Arc::clone(&self.spool), sealed), taker)?;
+        self.commit_until_closed(giver).await;
+        // The thread ends by itself once nobody gives it anything any more and the last segment is sealed.
+        tokio::task::spawn_blocking(move || thread.join()).await.ok();
+        Ok(())
+    }
+
+    /// The worker's half of [`Log::run`].
+    pub(super) async fn commit_until_closed(&self, mut giver: Giver<Commit, Completed>) {
         let mut tick = tokio::time::interval(SEGMENT_AGE / 4);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         while !self.is_drained() {
@@ -127,12 +144,8 @@ impl Log {
                 () = self.wanted.notified() => {}
                 _ = tick.tick() => {}
             }
-            self.commit(&commits, &mut completed).await;
+            self.commit(&mut giver).await;
         }
-        drop(commits);
-        // The thread ends by itself once the channel is closed and the last segment sealed.
-        tokio::task::spawn_blocking(move || thread.join()).await.ok();
-        Ok(())
     }
 
     /// Takes no more rows; what was taken is committed and sealed, and [`Log::run`] returns.
@@ -146,7 +159,7 @@ impl Log {
         state.closing && state.pending_bytes == 0 && !state.counts.is_pending() && state.open.is_empty()
     }
 
-    async fn commit(&self, commits: &mpsc::Sender<Commit>, completed: &mut UnboundedReceiver<Completed>) {
+    async fn commit(&self, giver: &mut Giver<Commit, Completed>) {
         let taken = {
             let mut state = self.state.borrow_mut();
             state.frame_counts(&self.spool);
@@ -156,11 +169,8 @@ impl Log {
             Ok(taken) => taken,
             Err((waiting, result)) => return waiting.complete(result),
         };
-        let outcome = match commits.send(commit) {
-            Ok(()) => completed.recv().await,
-            Err(_) => None,
-        };
-        let completed = outcome.unwrap_or_else(|| Completed { result: Err(io::ErrorKind::BrokenPipe.into()), buffers: Vec::new() });
+        let completed = giver.give(commit).await;
+        let completed = completed.unwrap_or_else(|| Completed { result: Err(io::ErrorKind::BrokenPipe.into()), buffers: Vec::new() });
         let mut state = self.state.borrow_mut();
         state.spare.extend(completed.buffers);
         if completed.result.is_ok() {
@@ -263,12 +273,13 @@ impl State {
         let mut commit = Commit { writes: Vec::new(), seals: Vec::new() };
         let spare = &mut self.spare;
         let closing = self.closing;
+        let bounds = self.bounds;
         self.open.retain_mut(|open| {
             if !open.buffer.is_empty() {
                 let bytes = std::mem::replace(&mut open.buffer, spare.pop().unwrap_or_default());
                 commit.writes.push(Write { batch: open.batch, header: open.header.take(), bytes, totals: open.totals });
             }
-            let due = closing || open.is_due(now);
+            let due = closing || open.is_due(now, &bounds);
             if due {
                 commit.seals.push(open.batch);
                 spare.push(std::mem::take(&mut open.buffer));
@@ -300,9 +311,9 @@ impl State {
 
 impl Open {
     /// Due by age, or at half of its bounds: one more commit and one request's rows can still come before the next look.
-    fn is_due(&self, now: Instant) -> bool {
-        let large = self.bytes >= SEGMENT_BYTES / 2 || self.totals.rows >= u64::from(SEGMENT_ROWS) / 2;
-        large || now.duration_since(self.since) >= SEGMENT_AGE
+    fn is_due(&self, now: Instant, bounds: &Bounds) -> bool {
+        let large = self.bytes >= bounds.segment_bytes / 2 || self.totals.rows >= bounds.segment_rows / 2;
+        large || now.duration_since(self.since) >= bounds.segment_age
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use super::*;
-use crate::spool::disk::fault;
+use crate::spool::disk::simulated::{Call, Disk, IO_ERROR};
 use crate::spool::recover::recover;
 use crate::spool::tests::{Folder, content, with_log, write};
 
@@ -75,24 +75,28 @@ fn an_order_that_nobody_was_there_for_is_carried_out_by_the_next_start() {
 
 #[test]
 fn a_crash_anywhere_in_an_order_leaves_the_segment_in_one_place() {
-    for call in [fault::Call::Rename, fault::Call::SyncFolder] {
+    for call in [Call::Rename, Call::SyncFolder] {
         for skipped in 0..3 {
-            let (folder, spool, path) = parked("crash", &["a"]);
+            let disk = Disk::new();
+            let folder = disk.root().join("spool");
+            let spool = Arc::new(Spool::open(&folder, 1 << 30).unwrap());
+            let mut sealed = with_log(&spool, |log| async move { write(&log, &["a"]).await });
+            let path = sealed.remove(0).park().unwrap();
             drop(spool);
-            fault::order(call, skipped);
+            disk.order(call, skipped, IO_ERROR);
             let failed = order(&path, Order::Redrive).and_then(|path| carry_out(&path, Order::Redrive)).is_err();
-            assert_eq!(failed, !fault::is_ordered());
+            assert_eq!(failed, !disk.is_ordered());
             // Unless it failed at the last step, somebody orders once more.
-            fault::clear();
-            let files = inspect::list(&folder.0).unwrap();
+            disk.forgive();
+            let files = inspect::list(&folder).unwrap();
             assert_eq!(files.len(), 1, "{call:?} {skipped}");
             if files[0].state == inspect::State::Parked {
                 order(&files[0].path, Order::Redrive).unwrap();
             }
-            let spool = folder.spool();
+            let spool = Spool::open(&folder, 1 << 30).unwrap();
             let recovered = recover(&spool).unwrap();
             assert_eq!(recovered.sealed.iter().map(content).collect::<Vec<_>>(), ["a"], "{call:?} {skipped}");
-            assert_eq!((places(&spool), inspect::list(&folder.0).unwrap().len()), ([1, 0, 0, 0], 1));
+            assert_eq!((places(&spool), inspect::list(&folder).unwrap().len()), ([1, 0, 0, 0], 1));
         }
     }
 }

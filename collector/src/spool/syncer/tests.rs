@@ -1,12 +1,12 @@
 //! Commits and seals on a disk that fails at one call after the other.
 
-use std::fs;
 use std::path::Path;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::super::disk::fault::{self, Call};
+use super::super::disk::simulated::{Call, Disk, IO_ERROR};
 use super::super::format::{Request, Seed, begin_frame, finish_frame};
+use super::super::handover;
 use super::super::recover::recover;
 use super::super::{Spool, inspect};
 use super::*;
@@ -14,27 +14,25 @@ use crate::clock::{Day, UnixMillis};
 use crate::row::EVENTS;
 
 struct Fixture {
-    spool: Spool,
+    disk: Disk,
+    spool: Arc<Spool>,
     syncer: Syncer,
     sealed: UnboundedReceiver<Sealed>,
     totals: HashMap<u64, Totals>,
 }
 
 impl Fixture {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("headcount-syncer-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        let spool = Spool::open(&folder, 1 << 30).unwrap();
+    fn new() -> Self {
+        let disk = Disk::new();
+        let spool = Arc::new(Spool::open(&disk.root().join("spool"), 1 << 30).unwrap());
         let (sender, sealed) = unbounded_channel();
-        let syncer = Syncer {
-            folder,
-            gauge: Arc::clone(spool.gauge()),
-            open: HashMap::new(),
-            unsealed: Vec::new(),
-            seal_again_at: Clock::monotonic(),
-            sealed: sender,
-        };
-        Self { spool, syncer, sealed, totals: HashMap::new() }
+        let syncer = Syncer::new(Arc::clone(&spool), sender);
+        Self { disk, spool, syncer, sealed, totals: HashMap::new() }
+    }
+
+    /// The call of this kind after `skipped` others fails.
+    fn order(&self, call: Call, skipped: u32) {
+        self.disk.order(call, skipped, IO_ERROR);
     }
 
     /// Commits a row with this text to each of the segments; a segment begins with its first.
@@ -87,12 +85,6 @@ impl Fixture {
     }
 }
 
-impl Drop for Fixture {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(self.spool.folder());
-    }
-}
-
 fn content(sealed: &Sealed) -> String {
     let mut reader = sealed.reader().unwrap();
     let mut text = String::new();
@@ -108,11 +100,11 @@ fn a_commit_that_fails_anywhere_keeps_nothing_and_loses_nothing_of_those_before(
     let steps =
         [(Call::Write, 0), (Call::Write, 1), (Call::Write, 3), (Call::Sync, 0), (Call::Sync, 1), (Call::Sync, 2), (Call::SyncFolder, 0)];
     for (call, skipped) in steps {
-        let mut fixture = Fixture::new("commit");
+        let mut fixture = Fixture::new();
         fixture.commit(&[1, 2], "kept ").unwrap();
-        fault::order(call, skipped);
+        fixture.order(call, skipped);
         fixture.commit(&[1, 2, 3], "refused ").unwrap_err();
-        assert!(!fault::is_ordered());
+        assert!(!fixture.disk.is_ordered());
         assert_eq!(fixture.events(), 2, "{call:?} {skipped}: what was refused is not counted");
         fixture.seal_all();
         assert_eq!(fixture.delivered(), [(1, "kept ".into()), (2, "kept ".into())], "{call:?} {skipped}");
@@ -122,29 +114,25 @@ fn a_commit_that_fails_anywhere_keeps_nothing_and_loses_nothing_of_those_before(
 
 #[test]
 fn a_segment_whose_sync_failed_is_never_written_or_synced_again() {
-    let mut fixture = Fixture::new("poison");
+    let mut fixture = Fixture::new();
     fixture.commit(&[1], "kept ").unwrap();
-    fault::order(Call::Sync, 0);
+    fixture.order(Call::Sync, 0);
     fixture.commit(&[1], "refused ").unwrap_err();
     let path = fixture.folder().join("0000000000000001.open");
-    let file = fs::File::open(&path).unwrap();
-    let poisoned = fs::read(&path).unwrap();
     fixture.seal_all();
     assert_eq!(fixture.delivered(), [(1, "kept ".into())]);
-    assert!(!path.exists(), "a copy took its place");
-    let mut left = Vec::new();
-    io::Read::read_to_end(&mut &file, &mut left).unwrap();
-    assert_eq!(left, poisoned, "the file itself was left alone");
+    assert!(fixture.disk.content(&path).is_none(), "a copy took its place");
+    assert_eq!(fixture.disk.trusted_too_far(), 0, "the file itself was left alone");
 }
 
 #[test]
 fn a_segment_that_cannot_be_sealed_is_sealed_later() {
     for (call, skipped) in [(Call::Write, 0), (Call::Sync, 0), (Call::Rename, 0)] {
-        let mut fixture = Fixture::new("seal");
+        let mut fixture = Fixture::new();
         fixture.commit(&[1], "kept ").unwrap();
-        fault::order(call, skipped);
+        fixture.order(call, skipped);
         fixture.seal_all();
-        assert!(!fault::is_ordered());
+        assert!(!fixture.disk.is_ordered());
         assert_eq!(fixture.delivered(), [], "{call:?}");
         assert_eq!(fixture.events(), 1);
         fixture.commit(&[2], "next ").unwrap();
@@ -159,11 +147,11 @@ fn a_segment_that_cannot_be_sealed_is_sealed_later() {
 
 #[test]
 fn the_thread_tries_to_seal_again_by_itself() {
-    let mut fixture = Fixture::new("again");
+    let mut fixture = Fixture::new();
     fixture.commit(&[1], "kept ").unwrap();
-    fault::order(Call::Rename, 0);
+    fixture.order(Call::Rename, 0);
     fixture.seal_all();
-    let (commits, incoming) = mpsc::channel();
+    let (commits, incoming) = handover::pair::<Commit, Completed>();
     let mut sealed = std::mem::replace(&mut fixture.sealed, unbounded_channel().1);
     // No commit comes; once the segment is sealed, it is told that none will.
     let taker = std::thread::spawn(move || {
@@ -177,26 +165,26 @@ fn the_thread_tries_to_seal_again_by_itself() {
 
 #[test]
 fn of_a_segment_and_its_copy_the_copy_counts() {
-    let mut fixture = Fixture::new("copy");
+    let mut fixture = Fixture::new();
     fixture.commit(&[1], "kept ").unwrap();
-    fault::order(Call::Sync, 0);
+    fixture.order(Call::Sync, 0);
     fixture.commit(&[1], "refused ").unwrap_err();
     let path = fixture.folder().join("0000000000000001.open");
-    let old = fs::read(&path).unwrap();
+    let old = fixture.disk.content(&path).unwrap();
     fixture.seal_all();
     fixture.delivered();
     // The power goes before the removal of the old file is on the disk.
-    fs::write(&path, old).unwrap();
+    fixture.disk.put(&path, &old);
     for _ in 0..2 {
         let recovered = recover(&fixture.spool).unwrap();
         assert_eq!(recovered.sealed.iter().map(content).collect::<Vec<_>>(), ["kept "]);
-        assert!(!path.exists());
+        assert!(fixture.disk.content(&path).is_none());
     }
 }
 
 #[test]
 fn a_disk_that_fails_is_shown_until_it_works() {
-    let fixture = Fixture::new("shown");
+    let fixture = Fixture::new();
     let gauge = fixture.spool.gauge();
     assert!(!gauge.is_failing());
     gauge.commit_ended(Some(&io::ErrorKind::StorageFull.into()));
