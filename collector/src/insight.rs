@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clickhouse::Client;
+use tokio::sync::watch;
 
 use crate::clock::UnixMillis;
 use crate::config::Config;
@@ -20,7 +21,7 @@ use crate::shutdown::Stop;
 use crate::sink::metrics::Metrics as SinkMetrics;
 use crate::site::{Basis, Ceiling, DEMONSTRATION, Lowered, Site, Sites};
 use crate::spool::Spool;
-use crate::store::errors::Class;
+use crate::store::errors::{Class, Failure};
 use crate::store::query::{self, SiteTotals};
 use crate::worker::Shared;
 
@@ -40,6 +41,8 @@ pub struct Sources {
     pub recovered_events: u64,
     /// What the sink has done.
     pub sink: Arc<SinkMetrics>,
+    /// Why the ClickHouse server cannot be used, while it cannot.
+    pub trouble: watch::Receiver<Option<Failure>>,
     /// The client of the tables.
     pub client: Client,
     /// The age of each data file: its name, and when its content was made, in milliseconds since 1970.
@@ -56,6 +59,7 @@ impl Insight for Sources {
             () if self.stop.is_ordered() => Readiness::Stopping,
             () if gauge.is_failing() => Readiness::CannotWrite,
             () if gauge.is_full() || nearly => Readiness::NearlyFull,
+            () if Table::ALL.iter().any(|table| self.is_stopped(*table)) => Readiness::Refused,
             () if self.oldest_unsent() > self.config.spool.behind_after => Readiness::Behind,
             () => Readiness::Ready,
         }
@@ -97,6 +101,20 @@ impl Insight for Sources {
 }
 
 impl Sources {
+    /// Whether a table's segments wait for an operator, and not for time.
+    fn is_stopped(&self, table: Table) -> bool {
+        let refused = self.trouble.borrow().map(Failure::class);
+        let class = refused.or_else(|| self.sink.last_failure(table).map(|(class, _)| class));
+        class == Some(Class::Hold)
+    }
+
+    /// ClickHouse's code for what is wrong now, wherever it was met; 0 when nothing is, or it gave none.
+    fn last_error_code(&self) -> u16 {
+        let of_server = self.trouble.borrow().map(Failure::code);
+        let of_tables = Table::ALL.iter().filter_map(|table| self.sink.last_failure(*table)).map(|(_, code)| code);
+        of_server.into_iter().chain(of_tables).find(|code| *code > 0).unwrap_or(0)
+    }
+
     /// The figures of today, for every zone whose sites are shown; `None` when ClickHouse does not answer in time.
     async fn totals(&self, sites: &Sites, now: UnixMillis) -> Option<HashMap<String, SiteTotals>> {
         let mut found = HashMap::new();
@@ -192,6 +210,12 @@ impl Sources {
                 values: by_table(SinkMetrics::confirmed_batches),
             },
             Family {
+                name: "parked_batches",
+                help: "Segments put aside since the start, for the operator",
+                label: "table",
+                values: [by_table(|sink, table| sink.parked(table).0), vec![("unknown".to_owned(), self.sink.parked_unknown())]].concat(),
+            },
+            Family {
                 name: "clickhouse_failures",
                 help: "Failed exchanges with ClickHouse, by what is done",
                 label: "class",
@@ -212,11 +236,13 @@ impl Sources {
                 label: "table",
                 values: held,
             },
-            Family::single(
-                "clickhouse_last_error_code",
-                "Code of the last failure, 0 for none",
-                self.sink.last_failure().map_or(0.0, |(_, code)| f64::from(code)),
-            ),
+            Family::single("clickhouse_last_error_code", "Code of the last failure, 0 for none", f64::from(self.last_error_code())),
+            Family {
+                name: "delivery_stopped",
+                help: "1 while ClickHouse refuses a table's segments until an operator mends something",
+                label: "table",
+                values: Table::ALL.iter().map(|table| (table.name().to_owned(), f64::from(u8::from(self.is_stopped(*table))))).collect(),
+            },
         ]
     }
 

@@ -134,6 +134,8 @@ pub const BATCHES_RESERVED: u64 = 4_096;
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 /// How long after its first row a segment is sealed at the latest.
 pub const SEGMENT_AGE: Duration = Duration::from_secs(1);
+/// Rows of a piece of a divided segment that are held before they are written.
+pub const PIECE_BUFFER_BYTES: usize = 256 * 1024;
 /// Between two tries to seal a segment whose disk did not take its end.
 pub const SEAL_AGAIN_INTERVAL: Duration = Duration::from_secs(1);
 /// How long after a commit that failed the collector says that it cannot write, unless another has succeeded meanwhile. Then it asks for work again:
@@ -157,6 +159,8 @@ pub const SITE_RULES: usize = 200;
 
 /// From the first packet to an open connection to ClickHouse.
 pub const DATABASE_CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// For the one connection of a line to be free for the next statement; it is gone if it is not.
+pub const DATABASE_LINE_GONE_AFTER: Duration = Duration::from_secs(1);
 /// For ClickHouse to take one piece of an insert's rows.
 pub const INSERT_SEND_DEADLINE: Duration = Duration::from_mins(1);
 /// From the last row of an insert to ClickHouse's answer.
@@ -195,6 +199,10 @@ pub const SINK_WAIT_MIN: Duration = Duration::from_millis(100);
 pub const SINK_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How often a batch that ClickHouse will not take as it is, is tried before it is parked.
 pub const SINK_PARK_TRIES: u32 = 3;
+/// How often one segment and what it was divided into may be divided in search of the rows that ClickHouse refuses; then parts are parked as they are.
+pub const SINK_DIVISIONS: u32 = 256;
+/// How many segments in a row may be given up for their rows' sake while no other is delivered; then it is not the rows, and segments are held instead.
+pub const SINK_REFUSED_IN_A_ROW: u32 = 16;
 /// Between two looks at whether the operator has ordered something about a parked segment.
 pub const ORDERS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a command waits for the running collector to carry its order out.

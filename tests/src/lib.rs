@@ -7,6 +7,7 @@ pub mod api;
 pub mod bench;
 pub mod campaign;
 pub mod collector;
+pub mod delivery;
 pub mod engine;
 pub mod frames;
 pub mod http;

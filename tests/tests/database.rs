@@ -146,7 +146,7 @@ async fn a_wrong_password_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let server = PlainServer::start(folder.path(), 0);
     for (password, allowed) in [("secret", true), ("wrong", false)] {
-        let client = client::server(&server.address(password)).unwrap();
+        let (client, _) = client::server(&server.address(password)).unwrap();
         assert_eq!(client.query("SELECT 1").execute().await.is_ok(), allowed, "{password}");
     }
 }

@@ -52,7 +52,9 @@ async fn with_a_wrong_password_events_wait_and_the_operator_is_told() {
     let ledger = Ledger::new(collector.public(), 2, 20);
     ledger.send(Kind::Batch);
     ledger.send(Kind::Beacon);
-    collector.wait_until("the alarm", |collector| (collector.readiness() == (503, "behind".to_owned())).then_some(()));
+    collector.wait_until("the alarm", |collector| (collector.readiness() == (503, "refused".to_owned())).then_some(()));
+    assert_eq!(collector.metric("headcount_clickhouse_last_error_code"), Some(516.0));
+    assert_eq!(collector.metric("headcount_delivery_stopped{table=\"events\"}"), Some(1.0));
     assert!((law::assert_holds(&collector) - 1_020.0).abs() < 0.5);
     let said = collector.log().join("\n");
     assert!(said.contains("the ClickHouse server cannot be used"), "{said}");

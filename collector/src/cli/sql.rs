@@ -66,7 +66,7 @@ fn client_of(config: &Config) -> Result<Client, SqlError> {
             }
             client::embedded(&socket)
         }
-        Store::Server(server) => client::server(server).map_err(SqlError::Runtime)?,
+        Store::Server(server) => client::server(server).map_err(SqlError::Runtime)?.0,
     };
     Ok(client::read_only(&client).with_database(config.database()))
 }

@@ -13,7 +13,7 @@ use crate::row::Capped;
 use crate::row::Table;
 use crate::sink;
 use crate::sink::metrics::Metrics;
-use crate::spool::Sealed;
+use crate::spool::{Sealed, Spool};
 use crate::store::database::Target;
 use crate::store::errors::Failure;
 use crate::store::query;
@@ -24,12 +24,13 @@ use crate::worker::Shared;
 #[expect(clippy::disallowed_methods, reason = "the caller waits for the task")]
 pub(super) fn start(
     target: Target,
+    spool: Arc<Spool>,
     (recovered, incoming): (Vec<Sealed>, UnboundedReceiver<Sealed>),
     metrics: Arc<Metrics>,
     trouble: UnboundedSender<ServeError>,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
-        if let Err(error) = sink::run(target, recovered, incoming, metrics).await {
+        if let Err(error) = sink::run(target, spool, recovered, incoming, metrics).await {
             // Nobody listens once the process is stopping.
             let _ = trouble.send(ServeError::Database(error));
         }

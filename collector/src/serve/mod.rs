@@ -181,7 +181,7 @@ impl Running {
         let database = database(&config)?;
         let delivered = Arc::new(Metrics::default());
         let segments = (recovered.sealed, incoming);
-        let delivery = delivery::start(database.target(), segments, Arc::clone(&delivered), tell_trouble);
+        let delivery = delivery::start(database.target(), Arc::clone(&spool), segments, Arc::clone(&delivered), tell_trouble);
         let days = config.close_after_hours.div_ceil(24);
         let restoring = delivery::restore_distinct(database.target(), Arc::clone(&shared), Arc::clone(&delivered), waiting_events, days);
         let restoring = tokio::spawn(restoring);
@@ -193,6 +193,7 @@ impl Running {
             spool,
             recovered_events,
             sink: delivered,
+            trouble: database.trouble(),
             client: database.tables(),
             data_files: data_files::made(&config, &shared.guards),
             stop: stop.clone(),

@@ -11,6 +11,8 @@ pub enum Readiness {
     Ready,
     /// The oldest unsent event is older than its bound: ClickHouse takes nothing.
     Behind,
+    /// ClickHouse refuses what is sent until an operator mends something.
+    Refused,
     /// The spool is nearly full.
     NearlyFull,
     /// The disk has not taken the last commit.
@@ -25,6 +27,7 @@ impl Readiness {
         match self {
             Self::Ready => "ready",
             Self::Behind => "behind",
+            Self::Refused => "refused",
             Self::NearlyFull => "nearly_full",
             Self::CannotWrite => "cannot_write",
             Self::Stopping => "stopping",

@@ -1,7 +1,8 @@
-//! One table's segments, one after the other: attempt, wait, ask, repair, confirm, park or hold.
+//! One table's segments, one after the other: open a line, do what [`progress`](super::progress) says is next, and bring the segment to its end.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -9,44 +10,51 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::insert::{self, InsertError};
 use super::jittered;
 use super::metrics::Metrics;
+use super::progress::{Blame, Happened, Others, Progress, Step, Verdict};
 use super::reconcile::{self, Found};
 use crate::clock::Clock;
-use crate::limits::{SINK_HELD_INTERVAL, SINK_PARK_TRIES, SINK_WAIT_MAX, SINK_WAIT_MIN};
+use crate::limits::{SINK_DIVISIONS, SINK_HELD_INTERVAL, SINK_WAIT_MAX, SINK_WAIT_MIN};
 use crate::row::Table;
-use crate::spool::Sealed;
+use crate::spool::divide::Undivided;
 use crate::spool::format::Header;
-use crate::store::database::{Incarnation, Target};
+use crate::spool::{Sealed, Spool};
+use crate::store::database::{Line, Target};
 use crate::store::errors::{Class, Failure};
 
 /// A segment and what is known of the attempts to deliver it.
 #[derive(Debug)]
 pub(super) struct Segment {
     sealed: Sealed,
-    attempt: Attempt,
+    progress: Progress,
+    origin: Origin,
+    /// Why it was last refused: a log line about its end says so.
+    failure: Option<Failure>,
 }
 
-/// The last attempt, as far as an engine may have seen it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Attempt {
-    /// None was made.
-    None,
-    /// An earlier process of ours may have made one.
-    Unknown,
-    /// The segment was sent to this life of the engine.
-    Sent(Incarnation),
-    /// The rollup is being filled from rows that an earlier life has; this life was asked to.
-    Repairing(Incarnation),
+/// What a segment has in common with the others that it was divided into.
+#[derive(Clone, Debug)]
+struct Origin {
+    /// How often any of them may still be divided.
+    divisions_left: Arc<AtomicU32>,
+    /// How many segments the lane had delivered when the first of them was first tried.
+    delivered_before: Option<u64>,
 }
 
 impl Segment {
     /// One that this process has sealed, or has found in the meantime.
     pub(super) fn of(sealed: Sealed) -> Self {
-        if sealed.is_in_doubt() { Self::left_behind(sealed) } else { Self { sealed, attempt: Attempt::None } }
+        let progress = if sealed.is_in_doubt() { Progress::left_behind() } else { Progress::fresh() };
+        Self::with(sealed, progress)
     }
 
     /// One that an earlier process has left.
     pub(super) fn left_behind(sealed: Sealed) -> Self {
-        Self { sealed, attempt: Attempt::Unknown }
+        Self::with(sealed, Progress::left_behind())
+    }
+
+    fn with(sealed: Sealed, progress: Progress) -> Self {
+        let origin = Origin { divisions_left: Arc::new(SINK_DIVISIONS.into()), delivered_before: None };
+        Self { sealed, progress, origin, failure: None }
     }
 
     pub(super) fn header(&self) -> &Header {
@@ -54,45 +62,49 @@ impl Segment {
     }
 
     /// Puts a segment aside whose table this version does not know.
-    pub(super) fn park_unknown(self) {
-        let batch = self.header().batch;
-        tracing::error!(batch, "a segment is for a table that this version does not know; it is parked");
-        if let Err(error) = self.sealed.park() {
-            tracing::error!(batch, kind = %error.kind(), "the segment cannot be parked; it stays in the spool");
+    pub(super) fn park_unknown(self, metrics: &Metrics) {
+        let (batch, rows) = (self.header().batch, self.rows());
+        match self.sealed.park() {
+            Ok(path) => {
+                metrics.count_parked_unknown();
+                tracing::error!(batch, rows, path = %path.display(), "a segment is for a table that this version does not know; it was parked");
+            }
+            Err(error) => {
+                tracing::error!(batch, kind = %error.kind(), "a segment is for a table that this version does not know; it stays in the spool");
+            }
         }
     }
 
     fn rows(&self) -> u64 {
         self.sealed.totals().rows
     }
-}
 
-/// What to do next with a segment.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    /// Try again after a pause.
-    Again,
-    /// ClickHouse has it.
-    Confirm,
-    /// ClickHouse has none of it and will not take it.
-    Park,
-    /// Nobody knows what became of it, or its file cannot be read: look again later and go on with others.
-    Hold,
+    /// Whether the segment may be divided once more; takes it from what all of its origin may.
+    fn may_divide(&self) -> bool {
+        self.origin.divisions_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
 }
 
 /// Where a table's segments queue.
 #[derive(Debug)]
 pub(super) struct Lane {
     target: Target,
+    spool: Arc<Spool>,
     table: Table,
     metrics: Arc<Metrics>,
-    /// Segments that the database shows what cannot be explained of, or that cannot be read, and when to look again.
+    backoff: Backoff,
+    /// How many were given up since one was last delivered.
+    refused_in_a_row: u32,
+    /// What segments were divided into.
+    pieces: VecDeque<Segment>,
+    /// Segments that would hold up the others, and when to look again.
     held: VecDeque<(Segment, Instant)>,
 }
 
 impl Lane {
-    pub(super) fn new(target: Target, table: Table, metrics: Arc<Metrics>) -> Self {
-        Self { target, table, metrics, held: VecDeque::new() }
+    pub(super) fn new(target: Target, spool: Arc<Spool>, table: Table, metrics: Arc<Metrics>) -> Self {
+        let backoff = Backoff::default();
+        Self { target, spool, table, metrics, backoff, refused_in_a_row: 0, pieces: VecDeque::new(), held: VecDeque::new() }
     }
 
     /// Delivers what comes, until the queue is closed and empty. Held segments stay in the spool then.
@@ -102,6 +114,7 @@ impl Lane {
             let segment = tokio::select! {
                 biased;
                 () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => self.held.pop_front().map(|(segment, _)| segment),
+                piece = std::future::ready(self.pieces.pop_front()), if !self.pieces.is_empty() => piece,
                 segment = segments.recv() => segment,
             };
             let Some(segment) = segment else { return };
@@ -114,143 +127,203 @@ impl Lane {
 
     /// Brings one segment to its end; `None` when ClickHouse is being stopped.
     async fn deliver(&mut self, mut segment: Segment) -> Option<()> {
-        let mut backoff = Backoff::default();
-        let mut refused = 0;
+        let delivered = self.metrics.confirmed_batches(self.table);
+        segment.origin.delivered_before.get_or_insert(delivered);
         loop {
-            let incarnation = self.target.available().await?;
-            match self.advance(&mut segment, incarnation, &mut refused).await {
-                // Whoever died meanwhile must show before the same token is sent again.
-                Verdict::Again => tokio::join!(backoff.pause(), tokio::time::sleep(self.target.restart_seen_within)).0,
+            self.target.available().await?;
+            let verdict = match self.target.line().await {
+                Ok(line) => self.advance(&mut segment, &line).await,
+                Err(failure) => {
+                    self.failed(&mut segment, failure);
+                    Verdict::Again
+                }
+            };
+            match verdict {
+                Verdict::Then(_) | Verdict::Again => self.backoff.pause().await,
                 Verdict::Confirm => break self.confirm(segment),
-                Verdict::Park => break self.park(segment),
-                Verdict::Hold => break self.hold(segment),
+                Verdict::TakeApart(Blame::Rows) => break self.divide(segment).await,
+                Verdict::TakeApart(Blame::Disk) => break self.salvage(segment).await,
+                Verdict::PutAside => break self.put_aside(segment),
             }
         }
         Some(())
     }
 
-    /// Does the next thing for a segment: asks the database when an attempt is in doubt, else sends it, or repeats its repair.
-    async fn advance(&self, segment: &mut Segment, incarnation: Incarnation, refused: &mut u32) -> Verdict {
-        match segment.attempt {
-            Attempt::None => self.send(segment, incarnation, refused).await,
-            Attempt::Sent(seen) if seen == incarnation => self.send(segment, incarnation, refused).await,
-            Attempt::Repairing(seen) if seen == incarnation => self.repair(segment, incarnation).await,
-            Attempt::Unknown | Attempt::Sent(_) | Attempt::Repairing(_) => match self.read_back(segment).await {
-                Ok(Found::Nothing) => self.send(segment, incarnation, refused).await,
-                Ok(Found::RowsOnly) => self.repair(segment, incarnation).await,
-                Ok(Found::Everything) => Verdict::Confirm,
-                Ok(Found::StillArriving) => Verdict::Again,
-                Ok(Found::Unexplained { rows, rolled_up }) => self.unexplained(segment, rows, rolled_up),
-                Err(failure) => self.failed(segment, failure),
-            },
+    /// Takes one step after the other over the line, until a pause is due or the segment's end.
+    async fn advance(&self, segment: &mut Segment, line: &Line) -> Verdict {
+        let mut step = segment.progress.step(line.incarnation);
+        loop {
+            segment.progress.begins(step, line.incarnation);
+            let happened = match step {
+                Step::Ask => self.ask(segment, line).await,
+                Step::Send => self.send(segment, line).await,
+                Step::Repair => self.repair(segment, line).await,
+            };
+            let others = self.others(segment);
+            match segment.progress.came(step, happened, others) {
+                Verdict::Then(next) => step = next,
+                verdict => return verdict,
+            }
         }
     }
 
-    async fn send(&self, segment: &mut Segment, incarnation: Incarnation, refused: &mut u32) -> Verdict {
-        if !insert::is_column_list(&segment.header().columns) {
-            return Verdict::Park;
-        }
-        segment.attempt = Attempt::Sent(incarnation);
-        let token = insert::token(segment.header(), incarnation);
-        match insert::insert(&self.target.client, self.table.name(), &segment.sealed, &token).await {
-            Ok(()) if self.target.is_answered_by(incarnation) => Verdict::Confirm,
-            // It may be another life that has taken, or dropped, rows under this one's token: ask.
-            Ok(()) => Verdict::Again,
-            Err(InsertError::ClickHouse(failure)) if failure.class() == Class::Park => {
-                *refused += 1;
-                let verdict = self.failed(segment, failure);
-                if *refused < SINK_PARK_TRIES { verdict } else { self.park_if_absent(segment).await }
+    fn others(&self, segment: &Segment) -> Others {
+        let delivered = segment.origin.delivered_before.is_some_and(|before| self.metrics.confirmed_batches(self.table) > before);
+        Others { delivered, refused_in_a_row: self.refused_in_a_row }
+    }
+
+    async fn ask(&self, segment: &mut Segment, line: &Line) -> Happened {
+        self.metrics.count_read_back();
+        let found = reconcile::read_back(&line.client, self.table, segment.header(), segment.sealed.rows()).await;
+        match found {
+            Ok(found) => {
+                if let Found::Unexplained { rows, rolled_up } = found {
+                    let (batch, table, expected) = (segment.header().batch, self.table.name(), segment.rows());
+                    tracing::error!(batch, table, expected, rows, rolled_up, "the database has a batch in part, or twice; it is held");
+                }
+                Happened::Found(found)
             }
+            Err(failure) => self.failed(segment, failure),
+        }
+    }
+
+    async fn send(&self, segment: &mut Segment, line: &Line) -> Happened {
+        if !insert::is_column_list(&segment.header().columns) {
+            return Happened::Damaged;
+        }
+        let token = insert::token(segment.header(), line.incarnation);
+        match insert::insert(&line.client, self.table.name(), &segment.sealed, &token).await {
+            Ok(()) => Happened::Taken,
             Err(InsertError::ClickHouse(failure)) => self.failed(segment, failure),
             Err(InsertError::Unreadable) => {
                 tracing::error!(batch = segment.header().batch, "a segment cannot be read from the disk; it is held");
-                Verdict::Hold
+                Happened::Unreadable
             }
             Err(InsertError::Damaged) => {
                 tracing::error!(batch = segment.header().batch, "a segment is damaged");
-                self.park_if_absent(segment).await
+                Happened::Damaged
             }
         }
     }
 
-    /// A segment is parked only when the database has nothing of it.
-    async fn park_if_absent(&self, segment: &Segment) -> Verdict {
-        match self.read_back(segment).await {
-            Ok(Found::Nothing) => Verdict::Park,
-            Ok(Found::Everything) => Verdict::Confirm,
-            Ok(Found::RowsOnly | Found::StillArriving) => Verdict::Again,
-            Ok(Found::Unexplained { rows, rolled_up }) => self.unexplained(segment, rows, rolled_up),
-            Err(failure) => self.failed(segment, failure),
-        }
-    }
-
-    async fn read_back(&self, segment: &Segment) -> Result<Found, Failure> {
-        self.metrics.count_read_back();
-        reconcile::read_back(&self.target.client, self.table, segment.header(), segment.rows()).await
-    }
-
-    async fn repair(&self, segment: &mut Segment, incarnation: Incarnation) -> Verdict {
-        segment.attempt = Attempt::Repairing(incarnation);
-        let token = insert::token(segment.header(), incarnation);
-        match reconcile::repair(&self.target.client, segment.header(), &token).await {
+    async fn repair(&self, segment: &mut Segment, line: &Line) -> Happened {
+        let token = insert::token(segment.header(), line.incarnation);
+        match reconcile::repair(&line.client, segment.header(), &token).await {
             Ok(()) => {
                 self.metrics.count_repair();
                 tracing::info!(batch = segment.header().batch, "the rollup lacked a batch and was filled from its rows");
-                Verdict::Confirm
+                Happened::Taken
             }
             Err(failure) => self.failed(segment, failure),
         }
     }
 
-    fn failed(&self, segment: &Segment, failure: Failure) -> Verdict {
-        self.metrics.count_failure(failure);
+    fn failed(&self, segment: &mut Segment, failure: Failure) -> Happened {
+        let class = failure.class();
+        self.metrics.count_failure(self.table, failure);
+        segment.failure = Some(failure);
         let (batch, table) = (segment.header().batch, self.table.name());
-        match failure.class() {
+        match class {
             Class::Retry => tracing::warn!(batch, table, %failure, "a segment was not delivered; it is tried again"),
             Class::Hold => tracing::error!(batch, table, %failure, "ClickHouse does not take segments until an operator mends this"),
-            Class::Park => tracing::error!(batch, table, %failure, "ClickHouse refuses a segment"),
+            Class::Park | Class::Unknown => tracing::error!(batch, table, %failure, "ClickHouse refuses a segment"),
         }
-        Verdict::Again
+        Happened::Failed(class)
     }
 
-    fn unexplained(&self, segment: &Segment, rows: u64, rolled_up: u64) -> Verdict {
-        let batch = segment.header().batch;
-        tracing::error!(
-            batch,
-            table = self.table.name(),
-            expected = segment.rows(),
-            rows,
-            rolled_up,
-            "the database has a batch in part; it is held"
-        );
-        Verdict::Hold
-    }
-
-    fn confirm(&self, segment: Segment) {
+    fn confirm(&mut self, segment: Segment) {
         let (rows, batch) = (segment.rows(), segment.header().batch);
         self.metrics.count_confirmed(self.table, rows);
+        self.backoff = Backoff::default();
+        self.refused_in_a_row = 0;
         if let Err(error) = segment.sealed.confirm() {
             // The next start finds it, asks the database, and confirms it then.
             tracing::error!(batch, kind = %error.kind(), "a delivered segment cannot be removed");
         }
     }
 
-    fn park(&self, segment: Segment) {
-        let (rows, batch) = (segment.rows(), segment.header().batch);
+    /// Looks for the rows that are refused in one half and the other; what cannot be divided any more is parked.
+    async fn divide(&mut self, segment: Segment) {
+        if segment.rows() < 2 || !segment.may_divide() {
+            return self.park(segment);
+        }
+        let Segment { sealed, origin, failure, .. } = segment;
+        let batch = sealed.header().batch;
+        let spool = Arc::clone(&self.spool);
+        match blocking(move || sealed.divide(&spool)).await {
+            Some(Ok(halves)) => {
+                tracing::info!(batch, into = ?halves.each_ref().map(|half| half.header().batch), "a segment was divided in search of the rows that are refused");
+                let half = |sealed| Segment { sealed, progress: Progress::suspect(), origin: origin.clone(), failure };
+                for half in halves.map(half).into_iter().rev() {
+                    self.pieces.push_front(half);
+                }
+            }
+            Some(Err(Undivided::Indivisible(sealed))) => {
+                self.park(Segment { sealed: *sealed, progress: Progress::suspect(), origin, failure });
+            }
+            Some(Err(undivided)) => self.undivided(batch, undivided),
+            None => {}
+        }
+    }
+
+    /// Takes the good rows out of a damaged segment; what is not good was put aside.
+    async fn salvage(&mut self, segment: Segment) {
+        let Segment { sealed, origin, failure, .. } = segment;
+        let batch = sealed.header().batch;
+        let spool = Arc::clone(&self.spool);
+        match blocking(move || sealed.salvage(&spool)).await {
+            Some(Ok(salvaged)) => {
+                let kept = salvaged.piece.as_ref().map_or(0, |piece| piece.totals().rows);
+                tracing::error!(
+                    batch,
+                    kept,
+                    lost = salvaged.lost_rows,
+                    "what is damaged of a segment lies in the spool's folder `quarantine`"
+                );
+                self.pieces.extend(salvaged.piece.map(Segment::of));
+            }
+            Some(Err(Undivided::Indivisible(sealed))) => {
+                self.park(Segment { sealed: *sealed, progress: Progress::suspect(), origin, failure });
+            }
+            Some(Err(undivided)) => self.undivided(batch, undivided),
+            None => {}
+        }
+    }
+
+    fn undivided(&mut self, batch: u64, undivided: Undivided) {
+        match undivided {
+            Undivided::Indivisible(sealed) | Undivided::Later(sealed, _) => {
+                tracing::error!(batch, "the disk does not take the parts of a segment; it is held");
+                self.put_aside(Segment::left_behind(*sealed));
+            }
+            Undivided::Undecided(error) => {
+                tracing::error!(batch, kind = %error.kind(), "the disk failed while a segment was divided; it is left until the next start");
+            }
+        }
+    }
+
+    fn park(&mut self, segment: Segment) {
+        let (rows, batch, failure) = (segment.rows(), segment.header().batch, segment.failure);
+        self.refused_in_a_row += 1;
         match segment.sealed.park() {
             Ok(path) => {
                 self.metrics.count_parked(self.table, rows);
-                tracing::error!(batch, rows, path = %path.display(), "a segment was parked; nothing of it is in the database");
+                let code = failure.map_or(0, Failure::code);
+                tracing::error!(batch, rows, code, path = %path.display(), "a segment was parked; nothing of it is in the database");
             }
             Err(error) => tracing::error!(batch, kind = %error.kind(), "a segment cannot be parked; it stays in the spool"),
         }
     }
 
-    fn hold(&mut self, mut segment: Segment) {
-        segment.attempt = Attempt::Unknown;
+    fn put_aside(&mut self, segment: Segment) {
         self.held.push_back((segment, Clock::monotonic() + SINK_HELD_INTERVAL));
         self.metrics.set_held(self.table, self.held.len());
     }
+}
+
+/// Work on the disk that takes longer than a moment; `None` when the process is ending.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
 }
 
 /// Waits that double from [`SINK_WAIT_MIN`] to [`SINK_WAIT_MAX`].

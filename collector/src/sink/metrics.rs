@@ -9,8 +9,8 @@ use crate::store::errors::{Class, Failure};
 #[derive(Debug, Default)]
 pub struct Metrics {
     tables: [OfTable; Table::ALL.len()],
+    parked_unknown: AtomicU64,
     failures: [AtomicU64; Class::ALL.len()],
-    last_failure: AtomicU32,
     read_backs: AtomicU64,
     repairs: AtomicU64,
 }
@@ -23,6 +23,8 @@ struct OfTable {
     parked: AtomicU64,
     parked_rows: AtomicU64,
     held: AtomicU64,
+    /// The class and the code of the last failure; 0 for none since the last success.
+    failure: AtomicU32,
 }
 
 impl Metrics {
@@ -42,6 +44,11 @@ impl Metrics {
         (of.parked.load(Ordering::Relaxed), of.parked_rows.load(Ordering::Relaxed))
     }
 
+    /// Segments put aside since the start because their table is unknown.
+    pub fn parked_unknown(&self) -> u64 {
+        self.parked_unknown.load(Ordering::Relaxed)
+    }
+
     /// Segments that are held now because the database shows what cannot be explained, or because their file cannot be read. More than zero is an alarm.
     pub fn held(&self, table: Table) -> u64 {
         self.of(table).held.load(Ordering::Relaxed)
@@ -52,9 +59,9 @@ impl Metrics {
         self.failures[class as usize].load(Ordering::Relaxed)
     }
 
-    /// The last failure's class and ClickHouse's code (0 where it gave none); `None` before the first, and after a success.
-    pub fn last_failure(&self) -> Option<(Class, u16)> {
-        let packed = self.last_failure.load(Ordering::Relaxed);
+    /// The last failure of a table's segments, its class and ClickHouse's code (0 where it gave none); `None` before the first, and after a success.
+    pub fn last_failure(&self, table: Table) -> Option<(Class, u16)> {
+        let packed = self.of(table).failure.load(Ordering::Relaxed);
         let class = Class::ALL.get((packed >> 16).checked_sub(1)? as usize)?;
         Some((*class, u16::try_from(packed & 0xFFFF).unwrap_or(u16::MAX)))
     }
@@ -76,7 +83,11 @@ impl Metrics {
     pub(super) fn count_confirmed(&self, table: Table, rows: u64) {
         self.of(table).rows.fetch_add(rows, Ordering::Relaxed);
         self.of(table).batches.fetch_add(1, Ordering::Relaxed);
-        self.last_failure.store(0, Ordering::Relaxed);
+        self.of(table).failure.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_parked_unknown(&self) {
+        self.parked_unknown.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_parked(&self, table: Table, rows: u64) {
@@ -88,10 +99,10 @@ impl Metrics {
         self.of(table).held.store(segments as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn count_failure(&self, failure: Failure) {
+    pub(super) fn count_failure(&self, table: Table, failure: Failure) {
         let class = failure.class();
         self.failures[class as usize].fetch_add(1, Ordering::Relaxed);
-        self.last_failure.store((class as u32 + 1) << 16 | u32::from(failure.code()), Ordering::Relaxed);
+        self.of(table).failure.store((class as u32 + 1) << 16 | u32::from(failure.code()), Ordering::Relaxed);
     }
 
     pub(super) fn count_read_back(&self) {
@@ -110,13 +121,16 @@ mod tests {
     #[test]
     fn the_last_failure_is_kept_until_a_success() {
         let metrics = Metrics::default();
-        assert_eq!(metrics.last_failure(), None);
+        let last = |table| metrics.last_failure(table);
+        assert_eq!(last(Table::Events), None);
         for failure in [Failure::Exception(252), Failure::Network, Failure::Exception(u16::MAX)] {
-            metrics.count_failure(failure);
-            assert_eq!(metrics.last_failure(), Some((failure.class(), failure.code())));
+            metrics.count_failure(Table::Events, failure);
+            assert_eq!(last(Table::Events), Some((failure.class(), failure.code())));
         }
+        metrics.count_confirmed(Table::Outcomes, 1);
+        assert!(last(Table::Events).is_some(), "one lane's success is none of the other's");
         metrics.count_confirmed(Table::Events, 1);
-        assert_eq!(metrics.last_failure(), None);
+        assert_eq!(last(Table::Events), None);
         assert_eq!(metrics.failures(Class::Retry), 2);
     }
 }

@@ -5,18 +5,22 @@
 //!                                └─> lane of `outcomes_daily` ──┘   └─ in doubt ─> reconcile ─> send, repair or confirm
 //! ```
 //!
-//! A lane takes one segment after the other. An attempt bears a token made of node, batch and the engine's incarnation: so an attempt is repeated
-//! under the same token for as long as the process lives that saw it and remembers, and never under one that a dead process may have half
-//! remembered. What an earlier process, of the engine or of ours, may have seen is looked up first ([`reconcile`]).
+//! A lane takes one segment after the other, and for each attempt a line of its own: one connection, at whose other end one life of ClickHouse is. An
+//! attempt bears a token made of node, batch and that life: so an attempt is repeated under the same token for as long as the process lives that saw it
+//! and remembers, and never under one that a dead process may have half remembered. What an earlier process, of ClickHouse or of ours, may have seen is
+//! looked up first ([`reconcile`]). What follows from what is in [`progress`], as decisions without any doing.
 //!
 //! A segment that comes back from among the parked ones is in doubt too, and comes by the same way as a fresh one.
 //!
-//! Failures are of three classes ([`crate::store::errors::Class`]). Nothing is ever dropped: a segment leaves the spool when ClickHouse has it, or is parked beside
-//! it, visible and counted.
+//! Failures are of four classes ([`crate::store::errors::Class`]). What passes and what an operator has to mend holds the lane: every segment of it would
+//! meet the same. What is one segment's own fault does not: the segment is divided until the rows stand alone that ClickHouse refuses
+//! ([`crate::spool::divide`]), those are parked, and all others delivered. Nothing is ever dropped: a segment leaves the spool when ClickHouse has it, or
+//! is parked beside it, visible and counted.
 
 mod insert;
 mod lane;
 pub mod metrics;
+mod progress;
 mod reconcile;
 
 use std::sync::Arc;
@@ -25,7 +29,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::row::Table;
-use crate::spool::Sealed;
+use crate::spool::{Sealed, Spool};
 use crate::store::database::Target;
 use crate::store::migrate::{MigrateError, migrate};
 use lane::{Backoff, Lane};
@@ -38,6 +42,7 @@ use metrics::Metrics;
 /// When a newer Headcount has written the database. Anything else is waited for.
 pub async fn run(
     target: Target,
+    spool: Arc<Spool>,
     recovered: Vec<Sealed>,
     mut incoming: UnboundedReceiver<Sealed>,
     metrics: Arc<Metrics>,
@@ -45,34 +50,39 @@ pub async fn run(
     if !prepare(&target, &metrics).await? {
         return Ok(());
     }
-    let (events_queue, events_lane) = start(&target, Table::Events, &metrics);
-    let (outcomes_queue, outcomes_lane) = start(&target, Table::Outcomes, &metrics);
+    let (events_queue, events_lane) = start(&target, &spool, Table::Events, &metrics);
+    let (outcomes_queue, outcomes_lane) = start(&target, &spool, Table::Outcomes, &metrics);
     let queues = [events_queue, outcomes_queue];
     let hand_out = async move {
         for sealed in recovered {
-            enqueue(&queues, lane::Segment::left_behind(sealed));
+            enqueue(&queues, lane::Segment::left_behind(sealed), &metrics);
         }
         while let Some(sealed) = incoming.recv().await {
-            enqueue(&queues, lane::Segment::of(sealed));
+            enqueue(&queues, lane::Segment::of(sealed), &metrics);
         }
     };
     tokio::join!(hand_out, events_lane, outcomes_lane);
     Ok(())
 }
 
-fn start(target: &Target, table: Table, metrics: &Arc<Metrics>) -> (UnboundedSender<lane::Segment>, impl Future<Output = ()> + use<>) {
+fn start(
+    target: &Target,
+    spool: &Arc<Spool>,
+    table: Table,
+    metrics: &Arc<Metrics>,
+) -> (UnboundedSender<lane::Segment>, impl Future<Output = ()> + use<>) {
     let (queue, segments) = unbounded_channel();
-    let lane = Lane::new(target.clone(), table, Arc::clone(metrics));
+    let lane = Lane::new(target.clone(), Arc::clone(spool), table, Arc::clone(metrics));
     (queue, lane.run(segments))
 }
 
-fn enqueue(queues: &[UnboundedSender<lane::Segment>], segment: lane::Segment) {
+fn enqueue(queues: &[UnboundedSender<lane::Segment>], segment: lane::Segment, metrics: &Metrics) {
     match Table::named(&segment.header().table) {
         Some(table) => {
             // A lane ends before its queue only when ClickHouse is being stopped; the segment waits in the spool then.
             let _ = queues[table as usize].send(segment);
         }
-        None => segment.park_unknown(),
+        None => segment.park_unknown(metrics),
     }
 }
 
@@ -87,7 +97,7 @@ async fn prepare(target: &Target, metrics: &Metrics) -> Result<bool, MigrateErro
             }
             Err(error @ MigrateError::Newer { .. }) => return Err(error),
             Err(MigrateError::Statement { step, failure }) => {
-                metrics.count_failure(failure);
+                metrics.count_failure(Table::Events, failure);
                 tracing::warn!(step, %failure, "the database is not ready");
                 backoff.pause().await;
             }

@@ -14,6 +14,7 @@ use clickhouse::Client;
 use super::insert;
 use crate::row::Table;
 use crate::spool::format::Header;
+use crate::spool::sealed::RowCount;
 use crate::store::client::within;
 use crate::store::errors::Failure;
 use crate::store::{query, rollup};
@@ -38,8 +39,8 @@ pub(super) enum Found {
     },
 }
 
-/// Asks what the database has of the batch, which holds `rows`.
-pub(super) async fn read_back(client: &Client, table: Table, header: &Header, rows: u64) -> Result<Found, Failure> {
+/// Asks what the database has of the batch, which held `rows` when it was sealed.
+pub(super) async fn read_back(client: &Client, table: Table, header: &Header, rows: RowCount) -> Result<Found, Failure> {
     // A server may outlive the collector that was sending: its insert must have ended before the counts mean anything.
     if query::is_arriving(client, &insert::token_prefix(header)).await? {
         return Ok(Found::StillArriving);
@@ -52,7 +53,12 @@ pub(super) async fn read_back(client: &Client, table: Table, header: &Header, ro
     Ok(judge(rows, stored, rolled_up))
 }
 
-fn judge(rows: u64, stored: u64, rolled_up: u64) -> Found {
+fn judge(rows: RowCount, stored: u64, rolled_up: u64) -> Found {
+    // A part is there whole or not at all, so where the segment's own end is lost, what is there says how many it had.
+    let rows = match rows {
+        RowCount::Exactly(rows) => rows,
+        RowCount::AtLeast(rows) => rows.max(stored),
+    };
     match (stored, rolled_up) {
         (0, 0) => Found::Nothing,
         (stored, 0) if stored == rows => Found::RowsOnly,
@@ -88,7 +94,20 @@ mod tests {
             (14, 14, Found::Unexplained { rows: 14, rolled_up: 14 }),
             (14, 7, Found::Unexplained { rows: 14, rolled_up: 7 }),
         ] {
-            assert_eq!(judge(7, stored, rolled_up), found, "{stored}/{rolled_up}");
+            assert_eq!(judge(RowCount::Exactly(7), stored, rolled_up), found, "{stored}/{rolled_up}");
+        }
+    }
+
+    #[test]
+    fn a_batch_whose_end_is_lost_is_there_when_table_and_rollup_agree() {
+        for (stored, rolled_up, found) in [
+            (0, 0, Found::Nothing),
+            (9, 0, Found::RowsOnly),
+            (9, 9, Found::Everything),
+            (9, 4, Found::Unexplained { rows: 9, rolled_up: 4 }),
+            (3, 3, Found::Unexplained { rows: 3, rolled_up: 3 }),
+        ] {
+            assert_eq!(judge(RowCount::AtLeast(7), stored, rolled_up), found, "{stored}/{rolled_up}");
         }
     }
 }

@@ -17,6 +17,7 @@
 
 mod counts;
 mod disk;
+pub mod divide;
 pub mod format;
 mod handover;
 pub mod inspect;

@@ -4,6 +4,8 @@
 //!   was told had succeeded.
 //! * A damaged frame with good ones behind it goes to the folder `quarantine`, is counted, and the good ones live on in a rewritten segment of the
 //!   same number: their rows carry it.
+//! * A damaged segment that was sealed may have been sent already, so nothing of it may go under its number again and nothing under another before
+//!   ClickHouse was asked: it stays as it is, and the sink takes what is good out of it ([`super::divide`]).
 //! * Memory does not grow with what is found: one frame is held at a time.
 
 use std::io;
@@ -16,7 +18,7 @@ use super::inspect::{self, QUARANTINE};
 use super::parked::{self, Order};
 use super::sealed::{Sealed, events_of, read_header};
 use super::segment::{Range, copy, rewrite, sealed_path};
-use super::{Gauge, Spool};
+use super::{Gauge, Spool, divide};
 use crate::leak;
 
 /// What was found at start.
@@ -28,8 +30,6 @@ pub struct Recovered {
     pub quarantined: u64,
     /// Their bytes.
     pub quarantined_bytes: u64,
-    /// Events that damage has taken from segments which state how many they held.
-    pub lost_events: u64,
     /// Files that held no row.
     pub empty: u64,
 }
@@ -78,6 +78,7 @@ fn refuse_newer(folder: &Path) -> Result<(), RecoverError> {
 fn take_over(spool: &Spool) -> io::Result<Recovered> {
     let mut recovered = Recovered::default();
     finish_moves(spool.folder())?;
+    divide::recover(spool.folder())?;
     for (path, order) in parked::orders(spool.folder())? {
         if order == Order::Drop {
             spool.gauge().discarded(parked_events(&path)?);
@@ -99,7 +100,6 @@ fn take_over(spool: &Spool) -> io::Result<Recovered> {
     for path in disk::list(&spool.folder().join(QUARANTINE))? {
         spool.gauge().quarantined(1, disk::length(&disk::open(&path)?)?);
     }
-    spool.gauge().lost(recovered.lost_events);
     recovered.sealed.sort_by_key(|sealed| sealed.header().batch);
     disk::sync_folder(spool.folder())?;
     Ok(recovered)
@@ -152,6 +152,16 @@ fn segment(spool: &Spool, path: &Path, recovered: &mut Recovered) -> io::Result<
     };
     let scan = scan(&file, header.seed(), start as u64..length)?;
     let gauge = spool.gauge();
+    let was_sealed = scan.stated.is_some() || path.extension().is_some_and(|extension| extension == "sealed");
+    if was_sealed && (scan.footer_end.is_none() || !scan.damaged.is_empty()) {
+        let target = sealed_path(spool.folder(), header.batch);
+        if path != target {
+            disk::rename(path, &target)?;
+        }
+        let sealed = adopt(target, header, scan.stated.unwrap_or(scan.totals), length, gauge);
+        recovered.sealed.push(if scan.stated.is_some() { sealed } else { sealed.without_end() });
+        return Ok(());
+    }
     if scan.totals.rows == 0 && scan.damaged.is_empty() {
         recovered.empty += 1;
         return disk::remove(path);
@@ -170,9 +180,6 @@ fn segment(spool: &Spool, path: &Path, recovered: &mut Recovered) -> io::Result<
         quarantine(spool.folder(), header.batch, &file, *damaged)?;
         recovered.quarantined += 1;
         recovered.quarantined_bytes += damaged.length;
-    }
-    if let Some(stated) = scan.stated {
-        recovered.lost_events += events_of(&header, &stated).saturating_sub(events_of(&header, &scan.totals));
     }
     let start = Range { offset: 0, length: start as u64 };
     let pieces: Vec<Range> = std::iter::once(start).chain(scan.good).collect();
@@ -217,9 +224,9 @@ pub(super) struct Scan {
     /// Damaged bytes that have something good behind them.
     pub(super) damaged: Vec<Range>,
     pub(super) totals: Totals,
-    /// What the footer says that the segment holds.
+    /// What a footer says that the segment holds, whether or not it agrees.
     pub(super) stated: Option<Totals>,
-    /// Where the file ends, if the footer agrees.
+    /// Where the file ends, if a footer says so and agrees.
     pub(super) footer_end: Option<u64>,
 }
 
@@ -318,7 +325,7 @@ impl Records<'_> {
     }
 }
 
-fn quarantine(folder: &Path, batch: u64, file: &File, damaged: Range) -> io::Result<()> {
+pub(super) fn quarantine(folder: &Path, batch: u64, file: &File, damaged: Range) -> io::Result<()> {
     let folder = folder.join(QUARANTINE);
     disk::create_folder(&folder)?;
     let path = folder.join(format!("{batch:016x}-{}.damaged", damaged.offset));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Gauge;
 use super::disk::{self, File};
-use super::format::{self, FOOTER, Frame, HEADER_MAX, Header, PREFIX, Record, Seed, Totals};
+use super::format::{self, Frame, HEADER_MAX, Header, PREFIX, Record, Seed, Totals};
 use super::parked;
 use crate::row::EVENTS;
 
@@ -16,9 +16,19 @@ pub struct Sealed {
     path: PathBuf,
     header: Header,
     totals: Totals,
+    has_end: bool,
     bytes: u64,
     gauge: Arc<Gauge>,
     in_doubt: bool,
+}
+
+/// How many rows a segment had when it was sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowCount {
+    /// Its end says so.
+    Exactly(u64),
+    /// Its end is damaged; so many were found.
+    AtLeast(u64),
 }
 
 /// Why a sealed segment cannot be read to its end.
@@ -35,7 +45,7 @@ pub enum ReadError {
 impl Sealed {
     pub(super) fn new(path: PathBuf, header: Header, totals: Totals, bytes: u64, gauge: Arc<Gauge>) -> Self {
         gauge.waits(&header);
-        Self { path, header, totals, bytes, gauge, in_doubt: false }
+        Self { path, header, totals, has_end: true, bytes, gauge, in_doubt: false }
     }
 
     /// The same, of which an earlier process, or this one before it was parked, may have sent something.
@@ -48,6 +58,16 @@ impl Sealed {
         self.in_doubt
     }
 
+    /// The same segment when its end cannot be read, so that it may have held more than was found.
+    pub(super) fn without_end(self) -> Self {
+        Self { has_end: false, ..self }
+    }
+
+    /// How many rows it had when it was sealed.
+    pub fn rows(&self) -> RowCount {
+        if self.has_end { RowCount::Exactly(self.totals.rows) } else { RowCount::AtLeast(self.totals.rows) }
+    }
+
     /// How many of its rows are events, as opposed to counts.
     pub(super) fn events(&self) -> u64 {
         events_of(&self.header, &self.totals)
@@ -56,6 +76,14 @@ impl Sealed {
     fn leaves(&self) {
         self.gauge.waits_no_more(&self.header);
         self.gauge.events_went(self.events());
+    }
+
+    /// Other segments have its rows now. After an error its file is still there, and takes room until the next start.
+    pub(super) fn replaced(self, removed: &io::Result<()>) {
+        self.leaves();
+        if removed.is_ok() {
+            self.gauge.subtract(self.bytes);
+        }
     }
 
     /// What the segment says about itself.
@@ -133,8 +161,28 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Goes through frames that were found before, wherever they lie; there is no end that would have to agree with them.
+    pub(super) fn of_frames(file: File, seed: Seed) -> Self {
+        Self { file, seed, offset: 0, seen: Totals::default(), stated: Totals::default(), body: Vec::new() }
+    }
+
+    /// Where the next frame is looked for.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Looks for the next frame there.
+    pub(super) fn go_to(&mut self, offset: u64) {
+        self.offset = offset;
+    }
+
     /// The rows of the next frame, in RowBinary; `None` once everything was read and agrees with the footer.
     pub fn next_rows(&mut self) -> Result<Option<&[u8]>, ReadError> {
+        Ok(self.next_frame()?.map(|frame| frame.rows))
+    }
+
+    /// The next frame; `None` once everything was read and agrees with the footer.
+    pub(super) fn next_frame(&mut self) -> Result<Option<Frame<'_>>, ReadError> {
         let mut prefix = [0; PREFIX];
         if disk::read_at(&self.file, &mut prefix, self.offset)? != PREFIX {
             return Err(ReadError::Damaged);
@@ -147,8 +195,8 @@ impl Reader {
         }
     }
 
-    fn frame(&mut self, length: usize, checksum: u32) -> Result<&[u8], ReadError> {
-        if length as u64 + FOOTER as u64 > disk::length(&self.file)?.saturating_sub(self.offset) {
+    fn frame(&mut self, length: usize, checksum: u32) -> Result<Frame<'_>, ReadError> {
+        if length as u64 > disk::length(&self.file)?.saturating_sub(self.offset) {
             return Err(ReadError::Damaged);
         }
         self.body.resize(length, 0);
@@ -158,7 +206,6 @@ impl Reader {
         self.offset += length as u64;
         let frame = Frame::decode(&self.body, checksum, self.seed).ok_or(ReadError::Damaged)?;
         self.seen.add(frame.count, frame.rows.len(), checksum);
-        let rows = format::PREFIX_OF_ROWS..format::PREFIX_OF_ROWS + frame.rows.len();
-        Ok(&self.body[rows])
+        Ok(frame)
     }
 }

@@ -34,7 +34,7 @@ impl Folder {
         Arc::new(Spool::open(&self.0, 1 << 30).unwrap())
     }
 
-    fn files(&self, extension: &str) -> Vec<PathBuf> {
+    pub(super) fn files(&self, extension: &str) -> Vec<PathBuf> {
         let mut paths: Vec<_> = fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().path()).collect();
         paths.retain(|path| path.extension().is_some_and(|found| found == extension));
         paths.sort();
@@ -52,7 +52,7 @@ pub(super) fn clock() -> Clock {
     Clock::standing_at(UnixMillis(1_728_000_000_000))
 }
 
-fn zone() -> Zone {
+pub(super) fn zone() -> Zone {
     Zone::named("UTC").unwrap()
 }
 
@@ -213,13 +213,15 @@ fn a_damaged_frame_is_quarantined_and_the_good_ones_after_it_live_on() {
     let second = bytes.windows(6).position(|window| window == b"second").unwrap();
     bytes[second] ^= 0x20;
     fs::write(&open, bytes).unwrap();
-    let recovered = recover(&folder.spool()).unwrap();
+    let spool = folder.spool();
+    let recovered = recover(&spool).unwrap();
     assert_eq!(recovered.sealed.iter().map(content).collect::<Vec<_>>(), ["firstthird"]);
     assert_eq!(recovered.quarantined, 1);
     let listed = inspect::list(&folder.0).unwrap();
     let states: Vec<_> = listed.iter().map(|one| (one.state.label(), one.rows)).collect();
     assert_eq!(states, [("sealed", 2), ("quarantined", 0)]);
     assert!(listed[0].is_sound());
+    drop((recovered, spool));
     let spool = folder.spool();
     let again = recover(&spool).unwrap();
     assert_eq!((again.quarantined, spool.gauge().quarantined_pieces()), (0, 1), "a second start finds nothing new");

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -29,28 +30,63 @@ const ENGINE_URL: &str = "http://engine/";
 
 /// A client of the engine behind `socket`. Its rows are not compressed: they stay in this machine's memory.
 pub fn embedded(socket: &Path) -> Client {
-    let connector = UnixConnector { socket: socket.into() };
-    configured(Client::with_http_client(pool().build(connector))).with_url(ENGINE_URL).with_compression(Compression::None)
+    of_engine(Client::with_http_client(pool().build(UnixConnector { socket: socket.into() })))
 }
 
-/// A client of the server that the configuration names. Rows are compressed with LZ4; the database need not exist yet.
+/// Lines to the engine behind `socket`.
+pub fn embedded_lines(socket: &Path) -> Lines {
+    let connector = UnixConnector { socket: socket.into() };
+    Lines::new(move || of_engine(Client::with_http_client(pool().build(One::of(connector.clone())))))
+}
+
+fn of_engine(client: Client) -> Client {
+    configured(client).with_url(ENGINE_URL).with_compression(Compression::None)
+}
+
+/// A client of the server that the configuration names, and lines to it. Rows are compressed with LZ4; the database need not exist yet.
 ///
 /// # Errors
 /// When the system's trusted certificates cannot be read, which `https` needs.
-pub fn server(server: &ClickHouse) -> io::Result<Client> {
+pub fn server(server: &ClickHouse) -> io::Result<(Client, Lines)> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(limits::DATABASE_CONNECT_DEADLINE));
     tcp.set_keepalive(Some(limits::DATABASE_CONNECT_DEADLINE));
-    let client = if server.url.starts_with("https:") {
-        let tls = hyper_rustls::HttpsConnectorBuilder::new().with_native_roots()?.https_only().enable_http1();
-        Client::with_http_client(pool().build(tls.wrap_connector(tcp)))
-    } else {
-        Client::with_http_client(pool().build(tcp))
+    let config = server.clone();
+    let at_server = move |client| {
+        let client = configured(client).with_url(&*config.url).with_user(&*config.user).with_password(config.password.reveal());
+        client.with_compression(Compression::Lz4)
     };
-    let client = configured(client).with_url(&*server.url).with_user(&*server.user).with_password(server.password.reveal());
-    Ok(client.with_compression(Compression::Lz4))
+    if server.url.starts_with("https:") {
+        let tls = hyper_rustls::HttpsConnectorBuilder::new().with_native_roots()?.https_only().enable_http1().wrap_connector(tcp);
+        let pooled = at_server(Client::with_http_client(pool().build(tls.clone())));
+        return Ok((pooled, Lines::new(move || at_server(Client::with_http_client(pool().build(One::of(tls.clone())))))));
+    }
+    let pooled = at_server(Client::with_http_client(pool().build(tcp.clone())));
+    Ok((pooled, Lines::new(move || at_server(Client::with_http_client(pool().build(One::of(tcp.clone())))))))
+}
+
+/// Makes clients that open one connection each and no other: what is sent over it reaches the process at its other end, or nobody. A process that
+/// dies takes its connections along, so whoever has asked it who it is knows who is told everything that follows.
+#[derive(Clone)]
+pub struct Lines(Arc<dyn Fn() -> Client + Send + Sync>);
+
+impl Lines {
+    fn new(make: impl Fn() -> Client + Send + Sync + 'static) -> Self {
+        Self(Arc::new(make))
+    }
+
+    /// A client whose connection is not open yet.
+    pub fn one(&self) -> Client {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Lines {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Lines")
+    }
 }
 
 /// `client` for SQL that a person wrote: it reads tables, and changes nothing.
@@ -107,6 +143,47 @@ impl Pinger {
         let request = Request::get(format!("{ENGINE_URL}ping")).body(Empty::new()).ok()?;
         let response = tokio::time::timeout(limits::DATABASE_CONNECT_DEADLINE, self.client.request(request)).await.ok()?.ok()?;
         response.headers().get(headcount_engine::PROCESS_HEADER)?.to_str().ok()?.parse().ok()
+    }
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Connects once. A client that asks for a second connection waits a moment, in which the first may become free again, and then fails.
+#[derive(Clone)]
+struct One<C> {
+    connector: C,
+    opened: Arc<AtomicBool>,
+}
+
+impl<C> One<C> {
+    fn of(connector: C) -> Self {
+        Self { connector, opened: Arc::default() }
+    }
+}
+
+impl<C> tower_service::Service<Uri> for One<C>
+where
+    C: tower_service::Service<Uri>,
+    C::Error: Into<BoxError>,
+    C::Future: Send + 'static,
+{
+    type Response = C::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.connector.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        if self.opened.swap(true, Ordering::Relaxed) {
+            return Box::pin(async {
+                tokio::time::sleep(limits::DATABASE_LINE_GONE_AFTER).await;
+                Err("the connection is gone".into())
+            });
+        }
+        let connecting = self.connector.call(uri);
+        Box::pin(async { connecting.await.map_err(Into::into) })
     }
 }
 

@@ -4,7 +4,11 @@
 //! then. [`Incarnation`] names that process. The embedded engine's is drawn by its supervisor for each child. A server's is a row in a table
 //! that lives in its memory only (`server_incarnation`, engine Memory): what is found there was written in this life of the server, so it is
 //! the same for as long as the server lives, for every collector, whatever its clock does; and it is gone after a restart.
+//!
+//! What a watch knows may be old when it is used. So whoever sends takes a [`Line`]: one connection, and the life that was found at its other end after
+//! it was open. Everything else that goes over the line goes to that life, because a connection does not outlive its process.
 
+use std::path::Path;
 use std::time::Duration;
 
 use clickhouse::Client;
@@ -14,7 +18,7 @@ use tokio::task::JoinSet;
 use super::engine;
 use crate::config::ClickHouse;
 use crate::limits;
-use crate::store::client;
+use crate::store::client::{self, Lines, within};
 use crate::store::errors::Failure;
 
 /// One life of ClickHouse's process. Never the same for two.
@@ -28,26 +32,63 @@ impl Incarnation {
     }
 }
 
+/// One connection to ClickHouse, and who is at its other end.
+#[derive(Debug)]
+pub struct Line {
+    /// A client with the database chosen, which has this connection and no other.
+    pub client: Client,
+    /// The life of ClickHouse that everything reaches which is sent over it.
+    pub incarnation: Incarnation,
+}
+
 /// Where segments go, and which life of ClickHouse takes them.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// A client with the database chosen.
     pub client: Client,
-    /// Which life of ClickHouse answers it; `None` while none does.
-    pub incarnation: watch::Receiver<Option<Incarnation>>,
-    /// How long it may take until a restart shows in `incarnation`: nothing for a child of ours, a look's interval for a server.
-    pub restart_seen_within: Duration,
+    incarnation: watch::Receiver<Option<Incarnation>>,
+    lines: Lines,
+    database: Box<str>,
+    life: Life,
+}
+
+/// How the life at the other end of a line is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    /// By the supervisor, who does not start a child before it has said that the last one is gone: whoever answers while it names one is that one.
+    Supervised,
+    /// By what the server says.
+    Stated,
 }
 
 impl Target {
+    /// The database of that name in the engine behind `socket`, whose supervisor says which life of it answers.
+    pub fn embedded(socket: &Path, database: &str, incarnation: watch::Receiver<Option<Incarnation>>) -> Self {
+        let client = client::embedded(socket).with_database(database);
+        Self { client, incarnation, lines: client::embedded_lines(socket), database: database.into(), life: Life::Supervised }
+    }
+
+    /// Opens a line to the life that answers now.
+    ///
+    /// # Errors
+    /// When none answers, or it has not said yet which one it is.
+    pub async fn line(&self) -> Result<Line, Failure> {
+        let client = self.lines.one().with_database(&*self.database);
+        let named = || *self.incarnation.borrow();
+        let incarnation = match self.life {
+            Life::Supervised => {
+                let before = named();
+                within(client.query("SELECT 1").fetch_all::<u8>()).await?;
+                named().filter(|after| before == Some(*after))
+            }
+            Life::Stated => within(stated(&client, &self.database)).await?,
+        };
+        incarnation.map(|incarnation| Line { client, incarnation }).ok_or(Failure::Restarted)
+    }
+
     /// Waits until ClickHouse answers; `None` when it never will, as it is being stopped.
     pub async fn available(&self) -> Option<Incarnation> {
         *self.incarnation.clone().wait_for(Option::is_some).await.ok()?
-    }
-
-    /// True while this life answers, as far as is known.
-    pub fn is_answered_by(&self, incarnation: Incarnation) -> bool {
-        *self.incarnation.borrow() == Some(incarnation)
     }
 }
 
@@ -58,7 +99,9 @@ pub struct Database {
     /// Where the tables are.
     name: Box<str>,
     incarnation: watch::Receiver<Option<Incarnation>>,
-    restart_seen_within: Duration,
+    lines: Lines,
+    life: Life,
+    trouble: watch::Receiver<Option<Failure>>,
     stop: watch::Sender<bool>,
     keeper: JoinSet<()>,
 }
@@ -66,9 +109,9 @@ pub struct Database {
 impl Database {
     /// Starts the embedded engine and keeps it running. Returns at once; needs a tokio runtime.
     pub fn embedded(start: engine::Start) -> Self {
-        let client = client::embedded(&start.options.socket);
-        // The database that ClickHouse makes by itself; the supervisor knows of a child's end at once.
-        Self::kept((client, "default"), Duration::ZERO, |tell, stop, _| engine::supervise(start, tell, stop))
+        let clients = (client::embedded(&start.options.socket), client::embedded_lines(&start.options.socket));
+        // The database that ClickHouse makes by itself.
+        Self::kept(clients, "default", Life::Supervised, |keeper| engine::supervise(start, keeper.tell, keeper.stop))
     }
 
     /// Uses a server, and watches it.
@@ -77,24 +120,20 @@ impl Database {
     /// When the system's trusted certificates cannot be read, which `https` needs.
     pub fn server(server: &ClickHouse) -> std::io::Result<Self> {
         let database = server.database.to_string();
-        let seen_within = limits::DATABASE_LOOK_INTERVAL + limits::DATABASE_LOOK_DEADLINE;
-        let client = (client::server(server)?, &*server.database);
-        Ok(Self::kept(client, seen_within, |tell, stop, client| watch_server(client, database, tell, stop)))
+        let clients = client::server(server)?;
+        Ok(Self::kept(clients, &server.database, Life::Stated, |keeper| watch_server(keeper, database)))
     }
 
-    fn kept<Keeper>(
-        (client, name): (Client, &str),
-        restart_seen_within: Duration,
-        keep: impl FnOnce(watch::Sender<Option<Incarnation>>, watch::Receiver<bool>, Client) -> Keeper,
-    ) -> Self
+    fn kept<Keeping>((client, lines): (Client, Lines), name: &str, life: Life, keep: impl FnOnce(Keeper) -> Keeping) -> Self
     where
-        Keeper: Future<Output = ()> + Send + 'static,
+        Keeping: Future<Output = ()> + Send + 'static,
     {
         let (tell, incarnation) = watch::channel(None);
+        let (tell_trouble, trouble) = watch::channel(None);
         let (stop, stopped) = watch::channel(false);
         let mut keeper = JoinSet::new();
-        keeper.spawn(keep(tell, stopped, client.clone()));
-        Self { client, name: name.into(), incarnation, restart_seen_within, stop, keeper }
+        keeper.spawn(keep(Keeper { client: client.clone(), tell, tell_trouble, stop: stopped }));
+        Self { client, name: name.into(), incarnation, lines, life, trouble, stop, keeper }
     }
 
     /// A client of the database that holds the tables.
@@ -104,7 +143,8 @@ impl Database {
 
     /// Where the sink delivers to.
     pub fn target(&self) -> Target {
-        Target { client: self.tables(), incarnation: self.incarnation(), restart_seen_within: self.restart_seen_within }
+        let (incarnation, lines) = (self.incarnation(), self.lines.clone());
+        Target { client: self.tables(), incarnation, lines, database: self.name.clone(), life: self.life }
     }
 
     /// The client, without a database chosen.
@@ -115,6 +155,11 @@ impl Database {
     /// Which life of ClickHouse answers now; `None` while none does.
     pub fn incarnation(&self) -> watch::Receiver<Option<Incarnation>> {
         self.incarnation.clone()
+    }
+
+    /// Why a server cannot be used, while it cannot. The embedded engine says so in the log.
+    pub fn trouble(&self) -> watch::Receiver<Option<Failure>> {
+        self.trouble.clone()
     }
 
     /// Waits until ClickHouse answers; `None` when it never will, as it is being stopped.
@@ -129,9 +174,19 @@ impl Database {
     }
 }
 
+/// What whoever keeps a database running, or watches it, has.
+struct Keeper {
+    client: Client,
+    /// Which life answers.
+    tell: watch::Sender<Option<Incarnation>>,
+    /// Why none does.
+    tell_trouble: watch::Sender<Option<Failure>>,
+    stop: watch::Receiver<bool>,
+}
+
 /// Looks at a server again and again and tells which life of it answers.
-async fn watch_server(client: Client, database: String, tell: watch::Sender<Option<Incarnation>>, mut stop: watch::Receiver<bool>) {
-    let mut told = None;
+async fn watch_server(keeper: Keeper, database: String) {
+    let Keeper { client, tell, tell_trouble, mut stop } = keeper;
     while !*stop.borrow() {
         let looking = tokio::time::timeout(limits::DATABASE_LOOK_DEADLINE, look(&client, &database));
         let looked = tokio::select! {
@@ -139,10 +194,10 @@ async fn watch_server(client: Client, database: String, tell: watch::Sender<Opti
             _ = stop.wait_for(|stop| *stop) => return,
         };
         let failure = looked.err();
-        if let Some(failure) = failure.filter(|failure| told != Some(*failure)) {
+        let is_news = tell_trouble.send_if_modified(|told| std::mem::replace(told, failure) != failure);
+        if let Some(failure) = failure.filter(|_| is_news) {
             tracing::error!(%failure, "the ClickHouse server cannot be used; events wait in the spool");
         }
-        told = failure;
         let seen = looked.ok().flatten();
         let changed = tell.send_if_modified(|known| std::mem::replace(known, seen) != seen);
         if changed && seen.is_some() {
@@ -155,14 +210,10 @@ async fn watch_server(client: Client, database: String, tell: watch::Sender<Opti
 
 /// Reads the server's incarnation, and writes one when this life of it has none yet.
 async fn look(client: &Client, database: &str) -> clickhouse::error::Result<Option<Incarnation>> {
-    // The configuration takes letters, digits and underscores for a database's name.
-    let table = format!("{database}.server_incarnation");
-    // The first writer's row counts, should two collectors have written.
-    let read = format!("SELECT id FROM {table} ORDER BY at, id LIMIT 1");
-    let known = client.query(&read).fetch_optional::<u64>().await;
-    if let Ok(Some(id)) = known {
-        return Ok(Some(Incarnation(id)));
+    if let Ok(Some(known)) = stated(client, database).await {
+        return Ok(Some(known));
     }
+    let table = incarnation_table(database);
     client.query(&format!("CREATE DATABASE IF NOT EXISTS {database}")).execute().await?;
     client.query(&format!("CREATE TABLE IF NOT EXISTS {table} (id UInt64, at DateTime64(6)) ENGINE = Memory")).execute().await?;
     let Some(Incarnation(id)) = Incarnation::random() else { return Ok(None) };
@@ -170,4 +221,16 @@ async fn look(client: &Client, database: &str) -> clickhouse::error::Result<Opti
     client.query(&write).param("id", id).execute().await?;
     // Read at the next look only: another collector's earlier row may still be on its way into the table.
     Ok(None)
+}
+
+/// The life that a server says it is; `None` when nobody has named this one yet.
+async fn stated(client: &Client, database: &str) -> clickhouse::error::Result<Option<Incarnation>> {
+    // The first writer's row counts, should two collectors have written.
+    let read = format!("SELECT id FROM {} ORDER BY at, id LIMIT 1", incarnation_table(database));
+    Ok(client.query(&read).fetch_all::<u64>().await?.pop().map(Incarnation))
+}
+
+/// The configuration takes letters, digits and underscores for a database's name.
+fn incarnation_table(database: &str) -> String {
+    format!("{database}.server_incarnation")
 }

@@ -86,6 +86,7 @@ fn of_day(client: &Client, sql: &str, zone: &str, day: Day) -> Query {
     client.query(sql).param("zone", zone).param("day", day.to_string())
 }
 
+/// Reads the answer to its end, so that its connection is free for the next statement.
 async fn one<T: RowOwned + RowRead>(query: Query) -> Result<T, Failure> {
-    Ok(within(query.fetch_one()).await?)
+    within(query.fetch_all()).await?.pop().ok_or(Failure::Unreadable)
 }

@@ -69,7 +69,7 @@ fn decompress(mut blocks: &[u8]) -> Option<Bytes> {
 
 /// What a server says to a wrong password.
 async fn refused(service: &Service) -> Response<Answer> {
-    let sql = "SELECT throwIf(1, 'Authentication failed')";
+    let sql = "SELECT throwIf(1, 'Authentication failed', toInt16(516)) SETTINGS allow_custom_error_code_in_throwif = 1";
     let mut response = service.answer(Request::new(Full::new(Bytes::from_static(sql.as_bytes())))).await;
     *response.status_mut() = StatusCode::FORBIDDEN;
     response.headers_mut().insert("x-clickhouse-exception-code", 516.into());
