@@ -32,6 +32,9 @@
 //! | `numbers_not_reserved` | numbers of segments are given before they are reserved on the disk |
 //! | `checksum_ignored` | a frame is taken for good whatever its checksum says |
 //! | `copy_beside_original` | a segment and the copy that took its place both count |
+//! | `names_not_recalled` | a start does not look which keys and ids the segments hold that it finds |
+//! | `names_lost_with_segment` | a delivered segment is removed without its keys and ids being written down |
+//! | `pending_known` | a key or id whose commit has not ended counts as stored |
 //!
 //! And one fault that no visitor can cause: `panic` panics over a batch that holds "stumble over this", and quotes it.
 
@@ -128,6 +131,9 @@ mod tests {
         ("forwarded_trusted", "privacy::tests::a_strangers_forwarding_header_changes_nothing"),
         ("pseudonym_without_day_key", "privacy::tests::seven_days_and_two_sites_give_pseudonyms_that_never_meet"),
         ("key_kept", "privacy::keys::wiped::a_dead_key_is_nowhere_in_memory"),
+        ("names_not_recalled", "spool::seen::tests::a_start_finds_what_lies_in_segments"),
+        ("names_lost_with_segment", "spool::seen::tests::a_start_finds_what_was_delivered_and_removed"),
+        ("pending_known", "spool::seen::tests::nobody_is_told_anything_of_what_another_request_is_storing"),
     ];
 
     #[test]

@@ -122,6 +122,8 @@ pub const DISTINCT_VALUES: usize = 10_000;
 /// Distinct values that one worker remembers to have been let through; at the bound it forgets them and asks again.
 pub const DISTINCT_CACHED: usize = 200_000;
 
+/// How long a start waits for the spool's lock before it says that another process has it.
+pub const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 /// Rows of a segment.
 pub const SEGMENT_ROWS: u32 = 500_000;
 /// The first piece of disk that a segment takes; each further piece is as large as what it has, up to [`GROWTH_MAX`].
@@ -143,6 +145,23 @@ pub const SEAL_AGAIN_INTERVAL: Duration = Duration::from_secs(1);
 pub const WRITE_FAILURE_SHOWN: Duration = Duration::from_secs(10);
 /// Rows that wait for one group commit; a commit that would pass it is refused with 503.
 pub const COMMIT_BYTES: usize = 16 * 1024 * 1024;
+
+/// Idempotency keys that a node remembers, and how long: a day, and another so that a clock that is set forward forgets none early.
+pub const KEYS_REMEMBERED: usize = 1_000_000;
+/// See [`KEYS_REMEMBERED`].
+pub const KEY_AGE: Duration = Duration::from_hours(48);
+/// Event ids that a node remembers; each until every day that was open when it came is closed.
+pub const IDS_REMEMBERED: usize = 5_000_000;
+/// Marks that a node remembers of requests that a crash left in part: about four a request.
+pub const PARTS_REMEMBERED: usize = 2_000_000;
+/// Hashes of a segment that are held while they are written down before it is removed.
+pub const JOURNAL_CHUNK_HASHES: usize = 8_192;
+/// Bytes of a file of the journal of hashes, and ...
+pub const JOURNAL_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// ... how long one is written: when either is reached the next begins.
+pub const JOURNAL_FILE_AGE: Duration = Duration::from_hours(3);
+/// Bytes of disk that the journal takes ahead of need: hashes of more segments than a full disk needs removed to have room again.
+pub const JOURNAL_RESERVE_BYTES: u64 = 256 * 1024;
 
 /// Hours after a day's start at which it is closed. A shorter time could close a day that is not over; a longer one would keep pseudonyms too long.
 pub const CLOSE_AFTER_HOURS: std::ops::RangeInclusive<u16> = 30..=168;

@@ -139,28 +139,34 @@ impl Worker {
         let mut door = Door::open(&self.shared.guards, sites, &mut memory.agents, request.visitor, request.received);
         let mut tally = Tally::default();
         let mut draft = Draft::new(request.protocol);
-        let mut key = 0;
+        let mut unnamed = request.key;
         for decoded in events {
             let site = decoded.as_ref().map_or_else(|unread| unread.site, |decoded| Some(decoded.beacon.site));
+            // The first site that is named, whatever becomes of the event: a retry may find another event to be the first that is kept.
+            if let Some((key, site)) = unnamed.zip(site) {
+                rows.name(self.log.hash(&site.id, key))?;
+                unnamed = None;
+            }
             self.counts.note(Noted::UnknownFields, decoded.as_ref().map_or(0, |decoded| u64::from(decoded.unknown_fields)));
             let collected = decoded
                 .map_err(|unread| Rejection::Refused(unread.refusal))
                 .and_then(|decoded| pipeline::collect(decoded, request.signals, &mut door, route));
             let verdict = match collected {
                 Ok(mut collected) => {
-                    self.cap(&mut memory.seen, &mut collected.event);
-                    let event = &collected.event;
-                    if collected.masked {
-                        tally.mask(event.site);
+                    let zone = sites.zone(collected.event.site.zone);
+                    let id = self.hash_of_id(&collected.event);
+                    if rows.is_duplicate((zone, collected.event.day), id)? {
+                        Verdict::Duplicate
+                    } else {
+                        self.cap(&mut memory.seen, &mut collected.event);
+                        let event = &collected.event;
+                        if collected.masked {
+                            tally.mask(event.site);
+                        }
+                        let pushed = rows.push(&EVENTS, (zone, event.day), id, |out, stamp| event.encode(out, zone, stamp));
+                        pushed.map_err(|_| Unavailable)?;
+                        Verdict::Accepted(event.visitor.map_or(Accepted::Anonymous, |_| Accepted::Pseudonymous))
                     }
-                    if key == 0 {
-                        key = request.key.map_or(0, |key| self.log.hash(&event.site.id, key));
-                    }
-                    let id = event.id.as_ref().map_or(0, |id| self.log.hash(&event.site.id, id.0.as_bytes()));
-                    let zone = sites.zone(event.site.zone);
-                    let pushed = rows.push(&EVENTS, (zone, event.day), id, |out, stamp| event.encode(out, zone, stamp));
-                    pushed.map_err(|_| Unavailable)?;
-                    Verdict::Accepted(event.visitor.map_or(Accepted::Anonymous, |_| Accepted::Pseudonymous))
                 }
                 Err(rejection) => Verdict::Rejected(rejection),
             };
@@ -168,10 +174,15 @@ impl Worker {
             draft.add(verdict, site.is_some_and(|site| site.debug));
         }
         drop(door);
-        let receipt = rows.finish(key);
+        let receipt = rows.finish();
         self.count_unstored(sites, &tally, request.received);
         let receipt = tally.took_any().then_some(receipt);
         Ok(Judged { answer: draft.finish(&tally), tally, receipt })
+    }
+
+    /// What an event is recognised by when it is sent again; zero if it has no id.
+    fn hash_of_id(&self, event: &Event<'_>) -> u64 {
+        event.id.as_ref().map_or(0, |id| self.log.hash(&event.site.id, id.0.as_bytes()))
     }
 
     /// Writes `(other)` where a dimension has no room for one more value.

@@ -120,7 +120,7 @@ pub async fn sealed(spool: &Arc<Spool>, requests: &[Request<'_>]) -> io::Result<
             for row in 0..request.rows {
                 outcome = outcome.and(rows.push(request.layout, (&zone(), DAY), 0, |out, stamp| (request.encode)(row, out, stamp)));
             }
-            rows.finish(0).await.map_err(|_| io::ErrorKind::Other)?;
+            rows.finish().await.map_err(|_| io::ErrorKind::Other)?;
         }
         log.close();
         outcome

@@ -87,7 +87,8 @@ fn is_list(text: &str) -> bool {
     let is_reason = |word: &serde_json::Value| Refused::ALL.iter().any(|reason| reason.label() == word);
     let list: serde_json::Value = serde_json::from_str(text).unwrap();
     list.as_object().unwrap().iter().all(|(key, value)| match key.as_str() {
-        "accepted" | "duplicate" | "unlisted" => value.is_u64(),
+        "accepted" | "duplicates" | "unlisted" => value.is_u64(),
+        "duplicate" => value.as_bool() == Some(true),
         "dropped" => value.as_object().unwrap().keys().all(|key| Dropped::ALL.iter().any(|reason| reason.label() == key)),
         "rejected" => value.as_array().unwrap().iter().all(|entry| {
             let entry = entry.as_object().unwrap();

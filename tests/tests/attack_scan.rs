@@ -65,10 +65,13 @@ fn browser(agent: &str) -> String {
 
 /// One page view with everything that may come with one, through the operator's proxy; and one event that a backend forwards. True when both were taken.
 fn visit(connection: &mut Connection, (address, agent): (&str, &str)) -> std::io::Result<bool> {
+    static VISITS: AtomicUsize = AtomicUsize::new(0);
+    // What is sent again under its id or key would not be stored.
+    let number = VISITS.fetch_add(1, Ordering::SeqCst);
     let agent = browser(agent);
     let page = format!(
         r#"{{"site":"a.example","url":"https://{USER}@a.example/user/{UUID}/{EMAIL}?q={QUERY}#{FRAGMENT}","referrer":"https://b.example/?q={QUERY}",
-        "id":"{EVENT_ID}","session":"{SESSION}","title":"{UNKNOWN}","props":{{"mail":"{EMAIL}","call":"{PHONE}","{UUID}":"x"}}}}"#
+        "id":"{EVENT_ID}-{number}","session":"{SESSION}","title":"{UNKNOWN}","props":{{"mail":"{EMAIL}","call":"{PHONE}","{UUID}":"x"}}}}"#
     );
     let headers = [
         "Content-Type: text/plain",
@@ -88,7 +91,7 @@ fn visit(connection: &mut Connection, (address, agent): (&str, &str)) -> std::io
     let headers = [
         "Content-Type: application/json",
         &format!("Authorization: Bearer {SECRET}"),
-        &format!("Idempotency-Key: {REPEAT_KEY}{}", viewed.body.len()),
+        &format!("Idempotency-Key: {REPEAT_KEY}-{number}"),
         &format!("Cookie: id={COOKIE}"),
     ];
     let forwarded = connection.send("POST", "/v1/events", &headers, event.as_bytes())?;

@@ -1,7 +1,8 @@
 //! The answer to a batch: `{"accepted":n,"dropped":{"reason":n},"rejected":[{"index":i,"field":"name","reason":"too_long"}]}`.
 //!
-//! Made of numbers and of names from closed lists: nothing of the input can be in it. `duplicate` is there when an event was stored before, `unlisted` when
-//! more events were refused than [`limits::REFUSALS_LISTED`].
+//! Made of numbers and of names from closed lists: nothing of the input can be in it. `accepted` counts what is stored, now or before: a retry is told the
+//! same as the first try was. How many of those were stored before stands in `duplicates`, and `duplicate` is true when all were; neither is there when
+//! none was. `unlisted` is there when more events were refused than [`limits::REFUSALS_LISTED`].
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -13,8 +14,10 @@ use crate::outcome::{Accepted, Dropped, Field, Outcome, Refused, Rejection};
 #[derive(Debug, Default, Serialize)]
 pub struct Answer {
     accepted: u32,
+    #[serde(skip_serializing_if = "is_false")]
+    duplicate: bool,
     #[serde(skip_serializing_if = "is_zero")]
-    duplicate: u32,
+    duplicates: u32,
     dropped: DroppedCounts,
     rejected: Vec<Rejected>,
     #[serde(skip_serializing_if = "is_zero")]
@@ -28,7 +31,7 @@ pub struct Answer {
 pub enum Verdict {
     /// It is stored.
     Accepted(Accepted),
-    /// It was stored before.
+    /// It was stored before, or stands earlier in the same request.
     Duplicate,
     /// It goes no further.
     Rejected(Rejection),
@@ -63,13 +66,17 @@ impl Answer {
         self.events += 1;
         match verdict {
             Verdict::Accepted(Accepted::Pseudonymous | Accepted::Anonymous) => self.accepted += 1,
-            Verdict::Duplicate => self.duplicate += 1,
+            Verdict::Duplicate => {
+                self.accepted += 1;
+                self.duplicates += 1;
+            }
             Verdict::Rejected(Rejection::Dropped(reason)) => self.dropped.0[reason as usize] += 1,
             Verdict::Rejected(Rejection::Refused(_)) if self.rejected.len() == limits::REFUSALS_LISTED => self.unlisted += 1,
             Verdict::Rejected(Rejection::Refused(refusal)) => {
                 self.rejected.push(Rejected { index, field: refusal.field, reason: refusal.reason });
             }
         }
+        self.duplicate = self.duplicates > 0 && self.duplicates == self.accepted;
     }
 
     /// Whether there were events, and every one of them was refused.
@@ -91,6 +98,11 @@ impl Serialize for DroppedCounts {
         }
         map.end()
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -117,7 +129,19 @@ mod tests {
             r#"{"accepted":2,"dropped":{"dnt":1},"rejected":[{"index":1,"field":"name","reason":"too_long"},{"index":3,"reason":"unreadable"}]}"#
         );
         answer.add(Verdict::Duplicate);
-        assert!(String::from_utf8(answer.to_json()).unwrap().contains(r#""duplicate":1"#));
+        assert!(String::from_utf8(answer.to_json()).unwrap().starts_with(r#"{"accepted":3,"duplicates":1,"dropped""#));
+    }
+
+    #[test]
+    fn a_batch_that_was_stored_before_says_so_and_accepts_as_many_as_before() {
+        let mut answer = Answer::default();
+        for verdict in [Verdict::Duplicate, Verdict::Rejected(Dropped::DoNotTrack.into()), Verdict::Duplicate] {
+            answer.add(verdict);
+        }
+        let json = r#"{"accepted":2,"duplicate":true,"duplicates":2,"dropped":{"dnt":1},"rejected":[]}"#;
+        assert_eq!(String::from_utf8(answer.to_json()).unwrap(), json);
+        answer.add(Verdict::Accepted(Accepted::Anonymous));
+        assert!(String::from_utf8(answer.to_json()).unwrap().starts_with(r#"{"accepted":3,"duplicates":2,"dropped""#));
     }
 
     #[test]

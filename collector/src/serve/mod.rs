@@ -151,6 +151,7 @@ impl Running {
         config.public.listen = listeners[0].local_addr()?;
         config.private.listen = private.local_addr()?;
         let spool = Arc::new(Spool::open(&config.spool_dir(), config.spool.max_bytes)?);
+        spool.seen().close_days_after(config.close_after_hours);
         let recovered = recover(&spool)?;
         if recovered.quarantined > 0 {
             tracing::error!(pieces = recovered.quarantined, "the spool was damaged; what cannot be read lies in its folder `quarantine`");
@@ -177,7 +178,8 @@ impl Running {
             trouble: tell_trouble.clone(),
         };
         let workers = workers::start(kit, listeners)?;
-        let upkeep = tokio::spawn(upkeep::run(Arc::clone(&shared), events.clone(), config.close_after_hours, stop.clone()));
+        let seen = Arc::clone(spool.seen());
+        let upkeep = tokio::spawn(upkeep::run(Arc::clone(&shared), events.clone(), config.close_after_hours, seen, stop.clone()));
         let database = database(&config)?;
         let delivered = Arc::new(Metrics::default());
         let segments = (recovered.sealed, incoming);

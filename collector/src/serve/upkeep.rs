@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use crate::metrics::{AllEventCounts, Noted};
 use crate::shutdown::Stop;
+use crate::spool::Seen;
 use crate::worker::Shared;
 
 /// How often anything is looked at. Midnight itself waits for nobody: a worker that meets it first turns the keys.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs until the order to stop.
-pub(super) async fn run(shared: Arc<Shared>, events: AllEventCounts, close_after_hours: u16, mut stop: Stop) {
+pub(super) async fn run(shared: Arc<Shared>, events: AllEventCounts, close_after_hours: u16, seen: Arc<Seen>, mut stop: Stop) {
     let mut warned = false;
     loop {
         tokio::select! {
@@ -20,6 +21,7 @@ pub(super) async fn run(shared: Arc<Shared>, events: AllEventCounts, close_after
             () = tokio::time::sleep(INTERVAL) => {}
         }
         shared.turn_keys(shared.clock.now());
+        seen.forget_old(shared.clock.now());
         shared.forget_closed_days(close_after_hours.div_ceil(24));
         if !warned && events.noted(Noted::ForwardingIgnoredPrivate) > 0 {
             warned = true;

@@ -140,7 +140,7 @@ impl Lane {
             };
             match verdict {
                 Verdict::Then(_) | Verdict::Again => self.backoff.pause().await,
-                Verdict::Confirm => break self.confirm(segment),
+                Verdict::Confirm => break self.confirm(segment).await,
                 Verdict::TakeApart(Blame::Rows) => break self.divide(segment).await,
                 Verdict::TakeApart(Blame::Disk) => break self.salvage(segment).await,
                 Verdict::PutAside => break self.put_aside(segment),
@@ -231,14 +231,18 @@ impl Lane {
         Happened::Failed(class)
     }
 
-    fn confirm(&mut self, segment: Segment) {
+    async fn confirm(&mut self, segment: Segment) {
         let (rows, batch) = (segment.rows(), segment.header().batch);
-        self.metrics.count_confirmed(self.table, rows);
         self.backoff = Backoff::default();
         self.refused_in_a_row = 0;
-        if let Err(error) = segment.sealed.confirm() {
-            // The next start finds it, asks the database, and confirms it then.
-            tracing::error!(batch, kind = %error.kind(), "a delivered segment cannot be removed");
+        match blocking(move || segment.sealed.confirm()).await {
+            Some(Ok(())) => self.metrics.count_confirmed(self.table, rows),
+            Some(Err(unremoved)) => {
+                // Whenever it is looked at again, here or after a start, the database is asked, and has it.
+                tracing::error!(batch, kind = %unremoved.source.kind(), "a delivered segment cannot be removed; it is held");
+                self.put_aside(Segment::left_behind(unremoved.sealed));
+            }
+            None => {}
         }
     }
 

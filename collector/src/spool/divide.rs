@@ -17,7 +17,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::Spool;
 use super::disk::{self, File};
@@ -286,7 +285,7 @@ fn adopt(spool: &Spool, piece: Piece) -> Sealed {
     let path = if disk::exists(&named).unwrap_or(false) { named } else { unnamed };
     spool.gauge().add(piece.written);
     spool.gauge().events_came(events_of(&piece.header, &piece.totals));
-    Sealed::new(path, piece.header, piece.totals, piece.written, Arc::clone(spool.gauge()))
+    Sealed::new(path, piece.header, piece.totals, piece.written, spool.books.clone())
 }
 
 fn piece_path(folder: &Path, batch: u64) -> PathBuf {

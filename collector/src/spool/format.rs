@@ -141,7 +141,8 @@ impl Seed {
         Self(crc32c::crc32c_append(crc32c::crc32c(&node.to_le_bytes()), &batch.to_le_bytes()))
     }
 
-    fn checksum(self, bytes: &[u8]) -> u32 {
+    /// CRC32C of the segment's numbers and `bytes`.
+    pub(super) fn checksum(self, bytes: &[u8]) -> u32 {
         crc32c::crc32c_append(self.0, bytes)
     }
 }
@@ -266,12 +267,27 @@ pub(super) struct Frame<'a> {
 impl<'a> Frame<'a> {
     /// `None` when the body does not match its checksum.
     pub(super) fn decode(body: &'a [u8], checksum: u32, seed: Seed) -> Option<Self> {
-        (seed.checksum(body) == checksum || leak::planted("checksum_ignored")).then_some(())?;
+        (seed.checksum(body) == checksum || leak::planted("checksum_ignored")).then(|| Self::parse(body)).flatten()
+    }
+
+    /// Takes a body apart whose checksum was seen to hold.
+    pub(super) fn parse(body: &'a [u8]) -> Option<Self> {
         let mut reader = Reader(body);
         let count = reader.u32()? as usize;
         let request = Request { key: reader.u64()?, parts: reader.u32()? };
         let rows = reader.0.len().checked_sub(count.checked_mul(HASH)?)?;
         Some(Self { request, rows: reader.take(rows)?, count, hashes: reader.0 })
+    }
+
+    /// The rows' hashes that are not zero.
+    pub(super) fn ids(&self) -> impl Iterator<Item = u64> {
+        let hashes = self.hashes.as_chunks::<HASH>().0.iter();
+        hashes.map(|bytes| u64::from_le_bytes(*bytes)).filter(|hash| *hash != 0)
+    }
+
+    /// Whether it holds anything by which it, or a row of it, could be recognised.
+    pub(super) fn is_named(&self) -> bool {
+        self.request.key != 0 || self.ids().next().is_some()
     }
 }
 

@@ -13,7 +13,8 @@
 //!                                        seal ───────> footer · fdatasync · rename ──> Sealed ──> sink
 //! ```
 //!
-//! The format is described in [`mod@format`]; what happens to what a crash leaves is in [`recover`].
+//! The format is described in [`mod@format`]; what happens to what a crash leaves is in [`recover`]; how what is sent
+//! again is recognised is in [`seen`].
 
 mod counts;
 mod disk;
@@ -23,8 +24,10 @@ mod handover;
 pub mod inspect;
 mod locks;
 pub mod parked;
+mod receipt;
 pub mod recover;
 pub mod sealed;
+pub mod seen;
 mod segment;
 mod syncer;
 mod writer;
@@ -37,18 +40,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
-
 use crate::clock::{Clock, UnixMillis};
 use crate::leak;
 use crate::limits::{
-    BATCHES_RESERVED, COMMIT_BYTES, GROWTH_MAX, GROWTH_MIN, SEGMENT_AGE, SEGMENT_BYTES, SEGMENT_ROWS, WRITE_FAILURE_SHOWN,
+    BATCHES_RESERVED, COMMIT_BYTES, GROWTH_MAX, GROWTH_MIN, JOURNAL_RESERVE_BYTES, LOCK_PATIENCE, SEGMENT_AGE, SEGMENT_BYTES, SEGMENT_ROWS,
+    WRITE_FAILURE_SHOWN,
 };
 use disk::File;
 use format::Header;
+pub use receipt::Receipt;
 pub use sealed::Sealed;
-pub use writer::{Log, Receipt, Rows, Unavailable};
+use seen::Hasher;
+pub use seen::Seen;
+pub use writer::{Log, Rows, Unavailable};
 
 /// Why a spool cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +85,7 @@ struct Bounds {
     growth_min: u64,
     growth_max: u64,
     batches_reserved: u64,
+    journal_reserve_bytes: u64,
 }
 
 impl Bounds {
@@ -94,6 +99,7 @@ impl Bounds {
             growth_min: GROWTH_MIN,
             growth_max: GROWTH_MAX,
             batches_reserved: BATCHES_RESERVED,
+            journal_reserve_bytes: JOURNAL_RESERVE_BYTES,
         }
     }
 }
@@ -104,9 +110,9 @@ pub struct Spool {
     folder: PathBuf,
     bounds: Bounds,
     node: u64,
-    hash_key: [u8; 32],
+    hasher: Hasher,
     batches: Batches,
-    gauge: Arc<Gauge>,
+    books: Books,
     _lock: File,
 }
 
@@ -122,7 +128,7 @@ impl Spool {
         if !known {
             disk::create_path(folder).map_err(failed)?;
         }
-        let lock = disk::lock(&folder.join("lock")).map_err(|source| match source.kind() {
+        let lock = patiently(|| disk::lock(&folder.join("lock"))).map_err(|source| match source.kind() {
             io::ErrorKind::WouldBlock => OpenError::InUse(folder.to_owned()),
             _ => failed(source),
         })?;
@@ -135,10 +141,11 @@ impl Spool {
         }
         let damaged = |name: &str| OpenError::Identity(file(name));
         let batches = Batches::open(&file("next-batch"), bounds.batches_reserved).map_err(failed)?.ok_or_else(|| damaged("next-batch"))?;
-        let hash_key = identity(&file("hash-key")).map_err(failed)?.ok_or_else(|| damaged("hash-key"))?;
+        let hasher = Hasher::new(&identity::<32>(&file("hash-key")).map_err(failed)?.ok_or_else(|| damaged("hash-key"))?);
         let node = u64::from_le_bytes(identity(&file("node")).map_err(failed)?.ok_or_else(|| damaged("node"))?);
-        let gauge = Arc::new(Gauge::new(bounds.bytes_max));
-        Ok(Self { folder: folder.to_owned(), bounds, node, hash_key, batches, gauge, _lock: lock })
+        let seen = Seen::open(folder, node, hasher.clone(), bounds.journal_reserve_bytes).map_err(failed)?;
+        let books = Books { gauge: Arc::new(Gauge::new(bounds.bytes_max)), seen: Arc::new(seen) };
+        Ok(Self { folder: folder.to_owned(), bounds, node, hasher, batches, books, _lock: lock })
     }
 
     /// Drawn at random when the folder was made; never restored from a backup.
@@ -153,18 +160,38 @@ impl Spool {
 
     /// How full the spool is.
     pub fn gauge(&self) -> &Arc<Gauge> {
-        &self.gauge
+        &self.books.gauge
+    }
+
+    /// What was sent before.
+    pub fn seen(&self) -> &Arc<Seen> {
+        &self.books.seen
     }
 
     /// Hash of a client's own key, under bytes that exist only in this folder; never zero.
     pub fn hash(&self, site: &str, key: &[u8]) -> u64 {
-        let mut hasher = Hmac::<Sha256>::new_from_slice(&self.hash_key).expect("HMAC takes a key of any length");
-        hasher.update(&(site.len() as u64).to_le_bytes());
-        hasher.update(site.as_bytes());
-        hasher.update(key);
-        let digest = hasher.finalize().into_bytes();
-        u64::from_le_bytes(digest[..8].try_into().expect("a digest has 32 bytes")).max(1)
+        self.hasher.hash(site, key)
     }
+}
+
+/// Asks for the lock for a moment: who was killed while it started a child may hold it until the child has become another program.
+fn patiently<T>(mut lock: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let asked = Clock::monotonic();
+    loop {
+        match lock() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && asked.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(LOCK_PATIENCE / 20);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// What a segment's coming and going is written down in.
+#[derive(Clone, Debug)]
+struct Books {
+    gauge: Arc<Gauge>,
+    seen: Arc<Seen>,
 }
 
 /// Random bytes that are drawn once and kept; `None` when the file is there and has another length.

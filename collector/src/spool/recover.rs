@@ -10,15 +10,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::disk::{self, File};
 use super::format::{self, FOOTER, Frame, Header, PREFIX, Record, Seed, Totals};
 use super::inspect::{self, QUARANTINE};
 use super::parked::{self, Order};
-use super::sealed::{Sealed, events_of, read_header};
+use super::sealed::{Names, Sealed, events_of, read_header};
 use super::segment::{Range, copy, rewrite, sealed_path};
-use super::{Gauge, Spool, divide};
+use super::{Seen, Spool, divide};
 use crate::leak;
 
 /// What was found at start.
@@ -81,7 +80,7 @@ fn take_over(spool: &Spool) -> io::Result<Recovered> {
     divide::recover(spool.folder())?;
     for (path, order) in parked::orders(spool.folder())? {
         if order == Order::Drop {
-            spool.gauge().discarded(parked_events(&path)?);
+            spool.gauge().discarded(parked_events(spool, &path)?);
         }
         parked::carry_out(&path, order)?;
     }
@@ -93,7 +92,7 @@ fn take_over(spool: &Spool) -> io::Result<Recovered> {
         }
     }
     for path in disk::list(&spool.folder().join(parked::FOLDER))? {
-        spool.gauge().parked(&path, parked_events(&path)?);
+        spool.gauge().parked(&path, parked_events(spool, &path)?);
         // They take disk until somebody acts, and so count, as they did before the start.
         spool.gauge().add(disk::length(&disk::open(&path)?)?);
     }
@@ -102,6 +101,9 @@ fn take_over(spool: &Spool) -> io::Result<Recovered> {
     }
     recovered.sealed.sort_by_key(|sealed| sealed.header().batch);
     disk::sync_folder(spool.folder())?;
+    if !spool.seen().is_empty() {
+        spool.seen().make_room();
+    }
     Ok(recovered)
 }
 
@@ -124,10 +126,10 @@ fn finish_moves(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn parked_events(path: &Path) -> io::Result<u64> {
+fn parked_events(spool: &Spool, path: &Path) -> io::Result<u64> {
     let file = disk::open(path)?;
     let Some((header, start)) = read_header(&file)? else { return Ok(0) };
-    let scan = scan(&file, header.seed(), start as u64..disk::length(&file)?)?;
+    let (scan, _) = recall(spool.seen(), &file, &header, start as u64..disk::length(&file)?)?;
     Ok(events_of(&header, &scan.stated.unwrap_or(scan.totals)))
 }
 
@@ -137,6 +139,19 @@ pub(super) fn take_back(spool: &Spool, path: &Path) -> io::Result<Option<Sealed>
     segment(spool, path, &mut recovered)?;
     spool.gauge().quarantined(recovered.quarantined, recovered.quarantined_bytes);
     Ok(recovered.sealed.pop())
+}
+
+/// Scans a segment, and remembers what its frames would be recognised by.
+fn recall(seen: &Seen, file: &File, header: &Header, content: std::ops::Range<u64>) -> io::Result<(Scan, Names)> {
+    let mut names = Names::None;
+    let scan = each_frame(file, header.seed(), content, |frame| {
+        if frame.is_named() && !leak::planted("names_not_recalled") {
+            names = Names::Some;
+            seen.recall(header, frame);
+        }
+        Ok(())
+    })?;
+    Ok((scan, names))
 }
 
 fn segment(spool: &Spool, path: &Path, recovered: &mut Recovered) -> io::Result<()> {
@@ -150,15 +165,15 @@ fn segment(spool: &Spool, path: &Path, recovered: &mut Recovered) -> io::Result<
     let Some((header, start)) = read_header(&file)? else {
         return without_header(path, &file, length, recovered);
     };
-    let scan = scan(&file, header.seed(), start as u64..length)?;
-    let gauge = spool.gauge();
+    let (scan, names) = recall(spool.seen(), &file, &header, start as u64..length)?;
+    let adopt = |header, totals, bytes| adopt(spool, header, totals, bytes).with(names);
     let was_sealed = scan.stated.is_some() || path.extension().is_some_and(|extension| extension == "sealed");
     if was_sealed && (scan.footer_end.is_none() || !scan.damaged.is_empty()) {
         let target = sealed_path(spool.folder(), header.batch);
         if path != target {
             disk::rename(path, &target)?;
         }
-        let sealed = adopt(target, header, scan.stated.unwrap_or(scan.totals), length, gauge);
+        let sealed = adopt(header, scan.stated.unwrap_or(scan.totals), length);
         recovered.sealed.push(if scan.stated.is_some() { sealed } else { sealed.without_end() });
         return Ok(());
     }
@@ -173,7 +188,7 @@ fn segment(spool: &Spool, path: &Path, recovered: &mut Recovered) -> io::Result<
             disk::sync(&file)?;
             disk::rename(path, &target)?;
         }
-        recovered.sealed.push(adopt(target, header, scan.totals, end, gauge));
+        recovered.sealed.push(adopt(header, scan.totals, end));
         return Ok(());
     }
     for damaged in &scan.damaged {
@@ -188,14 +203,14 @@ fn segment(spool: &Spool, path: &Path, recovered: &mut Recovered) -> io::Result<
         disk::sync_folder(spool.folder())?;
         disk::remove(path)?;
     }
-    recovered.sealed.push(adopt(target, header, scan.totals, length, gauge));
+    recovered.sealed.push(adopt(header, scan.totals, length));
     Ok(())
 }
 
-fn adopt(path: PathBuf, header: Header, totals: Totals, bytes: u64, gauge: &Arc<Gauge>) -> Sealed {
-    gauge.add(bytes);
-    gauge.events_came(events_of(&header, &totals));
-    Sealed::new(path, header, totals, bytes, Arc::clone(gauge)).found()
+fn adopt(spool: &Spool, header: Header, totals: Totals, bytes: u64) -> Sealed {
+    spool.gauge().add(bytes);
+    spool.gauge().events_came(events_of(&header, &totals));
+    Sealed::new(sealed_path(spool.folder(), header.batch), header, totals, bytes, spool.books.clone()).found()
 }
 
 /// A header that cannot be read: nothing but zeros is a file whose first commit never ended; anything else is put aside whole.
@@ -231,6 +246,16 @@ pub(super) struct Scan {
 }
 
 pub(super) fn scan(file: &File, seed: Seed, content: std::ops::Range<u64>) -> io::Result<Scan> {
+    each_frame(file, seed, content, |_| Ok(()))
+}
+
+/// The same, and gives `take` every good frame.
+pub(super) fn each_frame(
+    file: &File,
+    seed: Seed,
+    content: std::ops::Range<u64>,
+    mut take: impl FnMut(&Frame<'_>) -> io::Result<()>,
+) -> io::Result<Scan> {
     let mut scan = Scan::default();
     let mut records = Records { file, seed, end: content.end, body: Vec::new() };
     let mut offset = content.start;
@@ -238,6 +263,9 @@ pub(super) fn scan(file: &File, seed: Seed, content: std::ops::Range<u64>) -> io
         match records.read(offset)? {
             Found::Frame { rows, row_bytes, checksum, length } => {
                 scan.totals.add(rows, row_bytes, checksum);
+                if let Some(frame) = Frame::parse(&records.body) {
+                    take(&frame)?;
+                }
                 match scan.good.last_mut().filter(|last| last.offset + last.length == offset) {
                     Some(last) => last.length += length,
                     None => scan.good.push(Range { offset, length }),

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::Gauge;
+use super::Books;
 use super::disk::{self, File};
 use super::format::{self, Frame, HEADER_MAX, Header, PREFIX, Record, Seed, Totals};
 use super::parked;
+use super::recover::each_frame;
+use crate::leak;
 use crate::row::EVENTS;
 
 /// A segment that waits for ClickHouse. Its bytes count in the spool's gauge until it is confirmed.
@@ -18,8 +19,18 @@ pub struct Sealed {
     totals: Totals,
     has_end: bool,
     bytes: u64,
-    gauge: Arc<Gauge>,
     in_doubt: bool,
+    names: Names,
+    books: Books,
+}
+
+/// Whether any row of a segment could be recognised when it is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    /// None can: no key and no id came with them.
+    None,
+    /// Some can, or nobody has looked.
+    Some,
 }
 
 /// How many rows a segment had when it was sealed.
@@ -43,14 +54,19 @@ pub enum ReadError {
 }
 
 impl Sealed {
-    pub(super) fn new(path: PathBuf, header: Header, totals: Totals, bytes: u64, gauge: Arc<Gauge>) -> Self {
-        gauge.waits(&header);
-        Self { path, header, totals, has_end: true, bytes, gauge, in_doubt: false }
+    pub(super) fn new(path: PathBuf, header: Header, totals: Totals, bytes: u64, books: Books) -> Self {
+        books.gauge.waits(&header);
+        Self { path, header, totals, has_end: true, bytes, in_doubt: false, names: Names::Some, books }
     }
 
     /// The same, of which an earlier process, or this one before it was parked, may have sent something.
     pub(super) fn found(self) -> Self {
         Self { in_doubt: true, ..self }
+    }
+
+    /// The same, with what its writer or reader knows.
+    pub(super) fn with(self, names: Names) -> Self {
+        Self { names, ..self }
     }
 
     /// Whether the database may have some of it although this process has not sent it since it was found.
@@ -74,15 +90,15 @@ impl Sealed {
     }
 
     fn leaves(&self) {
-        self.gauge.waits_no_more(&self.header);
-        self.gauge.events_went(self.events());
+        self.books.gauge.waits_no_more(&self.header);
+        self.books.gauge.events_went(self.events());
     }
 
     /// Other segments have its rows now. After an error its file is still there, and takes room until the next start.
     pub(super) fn replaced(self, removed: &io::Result<()>) {
         self.leaves();
         if removed.is_ok() {
-            self.gauge.subtract(self.bytes);
+            self.books.gauge.subtract(self.bytes);
         }
     }
 
@@ -113,13 +129,21 @@ impl Sealed {
         Ok(Reader { file, seed: header.seed(), offset: start as u64, seen: Totals::default(), stated: self.totals, body: Vec::new() })
     }
 
-    /// ClickHouse has it, so it waits no more; the file goes, synced, and its bytes are free. After an error the file is there, or may come back with a
-    /// power cut: the next start asks ClickHouse about it, as about any other.
-    pub fn confirm(self) -> io::Result<()> {
+    /// ClickHouse has it, so it waits no more; the file goes, synced, and its bytes are free. What it was recognised by is written down before. With an
+    /// error the segment comes back, as it was: it is removed another time. One that a power cut brings back, the next start asks ClickHouse about.
+    pub fn confirm(self) -> Result<(), Box<Unremoved>> {
+        if let Err(source) = self.remember().and_then(|()| disk::remove(&self.path)) {
+            return Err(Box::new(Unremoved { sealed: self, source }));
+        }
         self.leaves();
-        disk::remove(&self.path)?;
-        self.gauge.subtract(self.bytes);
-        disk::sync_folder(self.path.parent().unwrap_or(Path::new(".")))
+        self.books.gauge.subtract(self.bytes);
+        if let Err(error) = disk::sync_folder(self.path.parent().unwrap_or(Path::new("."))) {
+            tracing::warn!(batch = self.header.batch, kind = ?error.kind(), "the removal of a delivered segment may not outlive a power cut");
+        }
+        if self.names == Names::Some {
+            self.books.seen.make_room();
+        }
+        Ok(())
     }
 
     /// ClickHouse will not have it: the file moves to the folder `parked`, where it stays, counted, until an operator acts (see [`parked`]).
@@ -127,14 +151,37 @@ impl Sealed {
         let folder = self.path.parent().unwrap_or(Path::new(".")).to_owned();
         let parked = folder.join(parked::FOLDER);
         disk::create_folder(&parked)?;
+        self.remember()?;
         let path = parked.join(self.path.file_name().unwrap_or_default());
         disk::rename(&self.path, &path)?;
         disk::sync_folder(&parked)?;
         disk::sync_folder(&folder)?;
         self.leaves();
-        self.gauge.parked(&path, self.events());
+        self.books.gauge.parked(&path, self.events());
         Ok(path)
     }
+
+    /// Writes down, synced, by what its rows would be recognised: the file is about to leave the spool.
+    fn remember(&self) -> io::Result<()> {
+        if self.names == Names::None || leak::planted("names_lost_with_segment") {
+            return Ok(());
+        }
+        let file = disk::open(&self.path)?;
+        let Some((header, start)) = read_header(&file)? else { return Ok(()) };
+        let mut keeping = self.books.seen.keep();
+        each_frame(&file, header.seed(), start as u64..disk::length(&file)?, |frame| keeping.add(&header, frame))?;
+        keeping.finish(&header)
+    }
+}
+
+/// A segment that ClickHouse has and whose file is still there.
+#[derive(Debug, thiserror::Error)]
+#[error("a delivered segment cannot be removed")]
+pub struct Unremoved {
+    /// The segment.
+    pub sealed: Sealed,
+    /// What the system says.
+    pub source: io::Error,
 }
 
 /// How many rows of a segment are events, as opposed to counts.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Spool;
 use super::disk::{self, File};
 use super::format::{FOOTER, Header, Totals};
-use super::sealed::{Sealed, events_of};
+use super::sealed::{Names, Sealed, events_of};
 use crate::leak;
 
 /// File name of a segment that is being written.
@@ -35,6 +35,8 @@ pub(super) struct SegmentFile {
     /// What the kept frames hold.
     totals: Totals,
     poisoned: bool,
+    /// Whether any of its frames has names, kept or not.
+    names: Names,
 }
 
 impl SegmentFile {
@@ -42,8 +44,17 @@ impl SegmentFile {
     pub(super) fn create(spool: &Arc<Spool>, header: Header) -> io::Result<Self> {
         let file = disk::create(&open_path(spool.folder(), header.batch))?;
         let bytes = header.encode();
-        let mut segment =
-            Self { spool: Arc::clone(spool), file, header, kept: 0, written: 0, allocated: 0, totals: Totals::default(), poisoned: false };
+        let mut segment = Self {
+            spool: Arc::clone(spool),
+            file,
+            header,
+            kept: 0,
+            written: 0,
+            allocated: 0,
+            totals: Totals::default(),
+            poisoned: false,
+            names: Names::None,
+        };
         let started = segment.reserve(bytes.len() as u64).and_then(|()| segment.append(&bytes));
         if let Err(error) = started {
             segment.discard();
@@ -55,6 +66,11 @@ impl SegmentFile {
     /// The number in its header.
     pub(super) fn batch(&self) -> u64 {
         self.header.batch
+    }
+
+    /// Some of what is about to be appended could be recognised when it is sent again.
+    pub(super) fn is_named(&mut self) {
+        self.names = Names::Some;
     }
 
     /// Makes sure that `bytes` more, and a footer, fit on the disk. Nothing is written.
@@ -108,7 +124,7 @@ impl SegmentFile {
         gauge.add(length);
         gauge.subtract(std::mem::take(&mut self.allocated));
         let path = sealed_path(self.spool.folder(), self.header.batch);
-        Ok(Some(Sealed::new(path, self.header.clone(), self.totals, length, Arc::clone(gauge))))
+        Ok(Some(Sealed::new(path, self.header.clone(), self.totals, length, self.spool.books.clone()).with(self.names)))
     }
 
     /// Writes the footer and gives the file its new name; returns its length. The name itself is not synced: after a power cut the file has one or the

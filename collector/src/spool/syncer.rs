@@ -9,10 +9,11 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::format::{Header, Totals};
 use super::handover::{Next, Taker};
-use super::sealed::Sealed;
+use super::sealed::{Names, Sealed};
+use super::seen::Claims;
 use super::segment::SegmentFile;
 use super::{Spool, disk};
-use crate::clock::Clock;
+use crate::clock::{Clock, UnixMillis};
 use crate::leak;
 use crate::limits::SEAL_AGAIN_INTERVAL;
 
@@ -23,6 +24,10 @@ pub(super) struct Commit {
     pub(super) writes: Vec<Write>,
     /// Batch numbers of the segments to seal afterwards.
     pub(super) seals: Vec<u64>,
+    /// What its requests have claimed.
+    pub(super) claims: Claims,
+    /// When the oldest segment was begun that it writes to.
+    pub(super) at: UnixMillis,
 }
 
 /// Frames for one segment.
@@ -36,6 +41,8 @@ pub(super) struct Write {
     pub(super) bytes: Vec<u8>,
     /// What the segment holds once this is written.
     pub(super) totals: Totals,
+    /// Whether any of these frames could be recognised when it is sent again.
+    pub(super) names: Names,
 }
 
 /// What became of a commit; the emptied buffers come back to be filled again.
@@ -70,6 +77,8 @@ pub(super) struct Syncer {
     open: HashMap<u64, SegmentFile>,
     /// Segments that have ended and could not be sealed yet.
     unsealed: Vec<SegmentFile>,
+    /// Claims of commits that failed: a start could still find their frames, behind what was kept of a segment.
+    doubtful: Claims,
     seal_again_at: Instant,
     sealed: UnboundedSender<Sealed>,
 }
@@ -77,7 +86,7 @@ pub(super) struct Syncer {
 impl Syncer {
     /// Writes into `spool`, and gives what it seals to `sealed`.
     pub(super) fn new(spool: Arc<Spool>, sealed: UnboundedSender<Sealed>) -> Self {
-        Self { spool, open: HashMap::new(), unsealed: Vec::new(), seal_again_at: Clock::monotonic(), sealed }
+        Self { spool, open: HashMap::new(), unsealed: Vec::new(), doubtful: Claims::default(), seal_again_at: Clock::monotonic(), sealed }
     }
 
     /// The next commit; `None` when there will be none. Segments that could not be sealed are tried again meanwhile.
@@ -100,6 +109,7 @@ impl Syncer {
     pub(super) fn serve(&mut self, mut commit: Commit, tell: impl FnOnce(Completed)) {
         let result = self.commit(&mut commit.writes);
         self.spool.gauge().commit_ended(result.as_ref().err());
+        self.account(&result, commit.claims, commit.at);
         let buffers = commit.writes.into_iter().map(|write| emptied(write.bytes)).collect();
         let (before, after) = match &result {
             Ok(()) => (Vec::new(), commit.seals),
@@ -133,7 +143,11 @@ impl Syncer {
             self.segment(write.batch)?.reserve(write.bytes.len() as u64)?;
         }
         for write in &*writes {
-            self.segment(write.batch)?.append(&write.bytes)?;
+            let segment = self.segment(write.batch)?;
+            if write.names == Names::Some {
+                segment.is_named();
+            }
+            segment.append(&write.bytes)?;
         }
         if leak::planted("answered_before_sync") {
             return self.keep(writes);
@@ -152,6 +166,14 @@ impl Syncer {
             self.segment(write.batch)?.keep(write.totals);
         }
         Ok(())
+    }
+
+    /// What the commit's requests have claimed is known now, or in doubt. Before anybody is answered, and before a segment can end.
+    fn account(&mut self, result: &io::Result<()>, mut claims: Claims, at: UnixMillis) {
+        match result {
+            Ok(()) => self.spool.seen().settle(&claims, at),
+            Err(_) => self.doubtful.append(&mut claims),
+        }
     }
 
     fn segment(&mut self, batch: u64) -> io::Result<&mut SegmentFile> {
@@ -175,6 +197,14 @@ impl Syncer {
                 self.seal_again_at = Clock::monotonic() + SEAL_AGAIN_INTERVAL;
             }
         }
+        self.withdraw_doubtful();
+    }
+
+    /// Every segment has ended that a commit failed on, so nothing of it can be found any more: it may be sent again.
+    fn withdraw_doubtful(&mut self) {
+        if self.unsealed.is_empty() {
+            self.spool.seen().withdraw(&std::mem::take(&mut self.doubtful));
+        }
     }
 
     pub(super) fn seal_again(&mut self) {
@@ -185,6 +215,7 @@ impl Syncer {
             }
         }
         self.seal_again_at = Clock::monotonic() + SEAL_AGAIN_INTERVAL;
+        self.withdraw_doubtful();
     }
 
     fn try_seal(&self, segment: &mut SegmentFile) -> io::Result<()> {

@@ -19,7 +19,7 @@ use crate::clock::{Clock, Day, UnixMillis, Zone};
 use crate::outcome::{Dropped, Outcome, Refused};
 use crate::row::{EVENTS, OUTCOMES};
 
-const DAY: Day = Day(20_000);
+pub(super) const DAY: Day = Day(20_000);
 
 pub(super) struct Folder(pub(super) PathBuf);
 
@@ -56,7 +56,7 @@ pub(super) fn zone() -> Zone {
     Zone::named("UTC").unwrap()
 }
 
-fn run<F: Future>(future: F) -> F::Output {
+pub(super) fn run<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, future)
 }
@@ -83,7 +83,7 @@ pub(super) async fn write(log: &Log, texts: &[&str]) {
     for text in texts {
         rows.push(&EVENTS, (&zone(), DAY), 0, |out, _| out.extend_from_slice(text.as_bytes())).unwrap();
     }
-    rows.finish(0).await.unwrap();
+    rows.finish().await.unwrap();
 }
 
 pub(super) fn content(sealed: &Sealed) -> String {
@@ -116,7 +116,7 @@ fn a_request_over_two_days_and_tables_fills_a_segment_for_each() {
         for (layout, day, text) in [(&EVENTS, DAY, "a"), (&EVENTS, DAY.previous(), "b"), (&OUTCOMES, DAY, "c"), (&EVENTS, DAY, "d")] {
             rows.push(layout, (&zone(), day), 0, |out, _| out.extend_from_slice(text.as_bytes())).unwrap();
         }
-        rows.finish(0).await.unwrap();
+        rows.finish().await.unwrap();
     });
     let mut found: Vec<_> = sealed.iter().map(|one| (one.header().table.to_string(), one.header().day.0, content(one))).collect();
     found.sort();
@@ -318,7 +318,7 @@ fn a_commit_that_finds_no_space_is_refused_and_the_next_one_is_not() {
         fs::rename(log.spool_folder(), &moved).unwrap();
         let mut rows = log.rows().unwrap();
         rows.push(&EVENTS, (&zone(), DAY.next()), 0, |out, _| out.extend_from_slice(b"lost")).unwrap();
-        assert!(rows.finish(0).await.is_err());
+        assert!(rows.finish().await.is_err());
         fs::rename(&moved, log.spool_folder()).unwrap();
         write(&log, &["b"]).await;
     });
@@ -334,7 +334,7 @@ fn counts_of_a_commit_that_failed_go_with_the_next() {
         let moved = log.spool_folder().with_extension("moved");
         fs::rename(log.spool_folder(), &moved).unwrap();
         log.count(("site", &zone()), DAY, Outcome::Dropped(Dropped::DoNotTrack), 2);
-        assert!(log.rows().unwrap().finish(0).await.is_err());
+        assert!(log.rows().unwrap().finish().await.is_err());
         fs::rename(&moved, log.spool_folder()).unwrap();
         log.count(("site", &zone()), DAY, Outcome::Dropped(Dropped::DoNotTrack), 3);
     });
@@ -349,7 +349,7 @@ fn a_log_ends_although_its_disk_takes_nothing_any_more() {
     let sealed = with_log(&folder.spool(), |log| async move {
         fs::rename(log.spool_folder(), log.spool_folder().with_extension("moved")).unwrap();
         log.count(("site", &zone()), DAY, Outcome::Dropped(Dropped::DoNotTrack), 2);
-        assert!(log.rows().unwrap().finish(0).await.is_err());
+        assert!(log.rows().unwrap().finish().await.is_err());
     });
     assert!(sealed.is_empty());
     fs::remove_dir_all(folder.0.with_extension("moved")).unwrap();
@@ -363,7 +363,7 @@ fn counts_go_with_the_next_commit_added_up() {
             log.count(("site", &zone()), DAY, Outcome::Dropped(Dropped::DoNotTrack), 2);
         }
         log.count(("site", &zone()), DAY, Outcome::Refused(Refused::TooOld), 1);
-        log.rows().unwrap().finish(0).await.unwrap();
+        log.rows().unwrap().finish().await.unwrap();
         log.count(("site", &zone()), DAY, Outcome::Dropped(Dropped::DoNotTrack), 1);
     });
     assert_eq!(sealed.iter().map(|one| (one.header().table.as_ref(), one.totals().rows)).collect::<Vec<_>>(), [("outcomes_daily", 3)]);
@@ -382,7 +382,7 @@ fn counts_of_a_site_that_moves_to_another_zone_stand_in_the_zone_of_their_day() 
         let berlin = Zone::named("Europe/Berlin").unwrap();
         for (zone, count) in [(&zone(), 2), (&berlin, 3), (&zone(), 1)] {
             log.count(("site", zone), DAY, Outcome::Dropped(Dropped::DoNotTrack), count);
-            log.rows().unwrap().finish(0).await.unwrap();
+            log.rows().unwrap().finish().await.unwrap();
         }
     });
     let zones: Vec<_> = sealed.iter().map(|one| (&*one.header().zone, one.totals().rows)).collect();

@@ -2,13 +2,10 @@
 //!
 //! A [`Log`] belongs to one thread. Appending is plain memory; only [`Log::run`] talks to the sync thread, with one commit under way at a time.
 
-use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::cell::RefCell;
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -16,10 +13,12 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::counts::Counts;
 use super::format::{self, Header, Request, Seed, Totals};
 use super::handover::{self, Giver};
-use super::sealed::Sealed;
+use super::receipt::{Receipt, Ticket};
+use super::sealed::{Names, Sealed};
+use super::seen::{Claims, Naming, Seen};
 use super::syncer::{self, Commit, Completed, Syncer, Write};
 use super::{Bounds, Gauge, Spool};
-use crate::clock::{Clock, Day, Zone};
+use crate::clock::{Clock, Day, UnixMillis, Zone};
 use crate::limits::SEGMENT_AGE;
 use crate::outcome::Outcome;
 use crate::row::{OUTCOMES, Stamp, TableLayout};
@@ -46,6 +45,8 @@ struct State {
     ticket: Rc<Ticket>,
     pending_bytes: usize,
     counts: Counts,
+    /// Of the requests in the buffers.
+    claims: Claims,
     spare: Vec<Vec<u8>>,
     bounds: Bounds,
     closing: bool,
@@ -58,6 +59,7 @@ struct Open {
     zone: Box<str>,
     day: Day,
     batch: u64,
+    begun: UnixMillis,
     /// The header, until the first commit takes it along.
     header: Option<Header>,
     buffer: Vec<u8>,
@@ -65,6 +67,8 @@ struct Open {
     frame: Option<usize>,
     /// One entry for each row of that frame.
     hashes: Vec<u64>,
+    /// Whether any frame in the buffer could be recognised when it is sent again.
+    names: Names,
     /// What the segment holds, buffer included.
     totals: Totals,
     /// Its length in bytes, buffer included.
@@ -81,6 +85,7 @@ impl Log {
             ticket: Rc::new(Ticket::default()),
             pending_bytes: 0,
             counts: Counts::default(),
+            claims: Claims::default(),
             spare: Vec::new(),
             bounds: spool.bounds,
             closing: false,
@@ -115,7 +120,7 @@ impl Log {
         if state.closing || self.gauge().is_full() || state.pending_bytes >= state.bounds.commit_bytes {
             return Err(Unavailable);
         }
-        Ok(Rows { log: self, state })
+        Ok(Rows { log: self, state, naming: Naming::new(self.spool.seen()) })
     }
 
     /// Counts events of `site` that are not stored. The count goes with the next commit, within [`SEGMENT_AGE`]; who must not be answered before it is
@@ -178,7 +183,7 @@ impl Log {
             drop(state);
             ticket.complete(Ok(()));
         } else {
-            let waiting = state.give_up();
+            let waiting = state.give_up(self.spool.seen());
             drop(state);
             ticket.complete(Err(Unavailable));
             waiting.complete(Err(Unavailable));
@@ -206,15 +211,19 @@ impl State {
         }
         encode(&mut open.buffer, Stamp { node: spool.node(), batch: open.batch });
         open.hashes.push(hash);
+        if hash != 0 {
+            open.names = Names::Some;
+        }
         Ok(())
     }
 
     fn begin_segment(&mut self, spool: &Spool, layout: &'static TableLayout, (zone, day): (&Zone, Day)) -> io::Result<usize> {
         let batch = spool.batches.draw()?;
+        let begun = self.clock.now();
         let header = Header {
             node: spool.node(),
             batch,
-            begun: self.clock.now(),
+            begun,
             day,
             schema_id: layout.schema_id,
             zone: zone.name().into(),
@@ -226,20 +235,26 @@ impl State {
             zone: zone.name().into(),
             day,
             batch,
+            begun,
             bytes: header.encode().len() as u64,
             header: Some(header),
             buffer: self.spare.pop().unwrap_or_default(),
             frame: None,
             hashes: Vec::new(),
+            names: Names::None,
             totals: Totals::default(),
             since: Clock::monotonic(),
         });
         Ok(self.open.len() - 1)
     }
 
-    fn finish_frames(&mut self, spool: &Spool, key: u64) {
-        let parts = self.open.iter().filter(|open| open.frame.is_some()).count();
-        let request = Request { key, parts: u32::try_from(parts).expect("tables, time zones and open days are few") };
+    /// In how many frames the rows of the request at hand lie.
+    fn frames(&self) -> u32 {
+        let frames = self.open.iter().filter(|open| open.frame.is_some()).count();
+        u32::try_from(frames).expect("tables, time zones and open days are few")
+    }
+
+    fn finish_frames(&mut self, spool: &Spool, request: Request) {
         for open in &mut self.open {
             let Some(start) = open.frame.take() else { continue };
             let row_bytes = open.buffer.len() - start - format::PREFIX - format::FRAME_FIXED;
@@ -247,6 +262,9 @@ impl State {
             let checksum = format::finish_frame(&mut open.buffer, start, seed, request, &open.hashes);
             open.totals.add(open.hashes.len(), row_bytes, checksum);
             open.hashes.clear();
+            if request.key != 0 {
+                open.names = Names::Some;
+            }
             let frame_bytes = open.buffer.len() - start;
             open.bytes += frame_bytes as u64;
             self.pending_bytes += frame_bytes;
@@ -260,7 +278,7 @@ impl State {
         }
         let mut counts = std::mem::take(&mut self.counts);
         counts.take(|zone, count| self.push(spool, &OUTCOMES, (zone, count.day), 0, |out, stamp| count.encode(out, zone, stamp)).is_ok());
-        self.finish_frames(spool, 0);
+        self.finish_frames(spool, Request { key: 0, parts: self.frames() });
         if self.closing {
             // What could not be taken now never will be: a disk that takes nothing must not keep the process from ending.
             counts.forget();
@@ -270,14 +288,16 @@ impl State {
 
     /// Everything that waits, and the segments that are due; `None` when there is neither.
     fn take_commit(&mut self, now: Instant) -> Option<(Commit, Rc<Ticket>)> {
-        let mut commit = Commit { writes: Vec::new(), seals: Vec::new() };
+        let at = self.open.iter().map(|open| open.begun).min().unwrap_or(UnixMillis(0));
+        let mut commit = Commit { writes: Vec::new(), seals: Vec::new(), claims: std::mem::take(&mut self.claims), at };
         let spare = &mut self.spare;
         let closing = self.closing;
         let bounds = self.bounds;
         self.open.retain_mut(|open| {
             if !open.buffer.is_empty() {
                 let bytes = std::mem::replace(&mut open.buffer, spare.pop().unwrap_or_default());
-                commit.writes.push(Write { batch: open.batch, header: open.header.take(), bytes, totals: open.totals });
+                let names = std::mem::replace(&mut open.names, Names::None);
+                commit.writes.push(Write { batch: open.batch, header: open.header.take(), bytes, totals: open.totals, names });
             }
             let due = closing || open.is_due(now, &bounds);
             if due {
@@ -301,8 +321,9 @@ impl State {
 
     /// After a failed commit: the rows in the buffers carry the numbers of segments that end now, so they go too. Returns who waits for them. Counts
     /// were not promised to anybody, and are true all the same: they wait for the next commit.
-    fn give_up(&mut self) -> Rc<Ticket> {
+    fn give_up(&mut self, seen: &Seen) -> Rc<Ticket> {
         self.counts.restore();
+        seen.withdraw(&std::mem::take(&mut self.claims));
         self.open.clear();
         self.pending_bytes = 0;
         std::mem::take(&mut self.ticket)
@@ -322,9 +343,21 @@ impl Open {
 pub struct Rows<'a> {
     log: &'a Log,
     state: std::cell::RefMut<'a, State>,
+    naming: Naming,
 }
 
 impl Rows<'_> {
+    /// Names the request, before any of its rows: `key` recognises it when it is sent again. [`Unavailable`] while another with that key is under way.
+    pub fn name(&mut self, key: u64) -> Result<(), Unavailable> {
+        self.naming.key(key, &self.state.clock)
+    }
+
+    /// Whether a row that falls on `day` in `zone` was stored before: with its request, or as the row that `hash` recognises, unless that is zero.
+    /// [`Unavailable`] while another request with such a row is under way.
+    pub fn is_duplicate(&mut self, (zone, day): (&Zone, Day), hash: u64) -> Result<bool, Unavailable> {
+        self.naming.is_duplicate((zone.name(), day), hash, &self.state.clock)
+    }
+
     /// Adds a row that falls on `day` in `zone`. `hash` recognises the row when it is sent again, or is zero. `encode` appends its `RowBinary`.
     pub fn push(
         &mut self,
@@ -336,11 +369,13 @@ impl Rows<'_> {
         self.state.push(&self.log.spool, layout, (zone, day), hash, encode)
     }
 
-    /// Completes the frames; `key` recognises the request when it is sent again, or is zero. The receipt resolves once all of it is synced.
-    pub fn finish(mut self, key: u64) -> Receipt {
-        self.state.finish_frames(&self.log.spool, key);
+    /// Completes the frames. The receipt resolves once all of it is synced.
+    pub fn finish(mut self) -> Receipt {
+        let (request, mut claims) = self.naming.finish(self.state.frames());
+        self.state.finish_frames(&self.log.spool, request);
+        self.state.claims.append(&mut claims);
         self.log.wanted.notify_one();
-        Receipt { ticket: Rc::clone(&self.state.ticket), place: None }
+        Receipt::of(&self.state.ticket)
     }
 }
 
@@ -352,70 +387,5 @@ impl Drop for Rows<'_> {
                 open.hashes.clear();
             }
         }
-    }
-}
-
-/// Resolves when what it stands for is synced, or cannot be. All receipts of a commit are woken together, on their own thread.
-#[derive(Debug)]
-#[must_use = "nothing may be promised before the receipt has resolved"]
-pub struct Receipt {
-    ticket: Rc<Ticket>,
-    /// Where the waker stands in the ticket's list.
-    place: Option<usize>,
-}
-
-#[derive(Default)]
-struct Ticket {
-    result: Cell<Option<Result<(), Unavailable>>>,
-    waiting: RefCell<Vec<Waker>>,
-    afterwards: RefCell<Vec<Afterwards>>,
-}
-
-type Afterwards = Box<dyn FnOnce(Result<(), Unavailable>)>;
-
-impl Ticket {
-    fn complete(&self, result: Result<(), Unavailable>) {
-        self.result.set(Some(result));
-        for waker in self.waiting.take() {
-            waker.wake();
-        }
-        for act in self.afterwards.take() {
-            act(result);
-        }
-    }
-}
-
-impl std::fmt::Debug for Ticket {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Ticket").field("result", &self.result).finish_non_exhaustive()
-    }
-}
-
-impl Receipt {
-    /// For who cannot wait: `act` is called with the result, now or as soon as it is known. Not at all when the log is dropped before.
-    pub fn afterwards(self, act: impl FnOnce(Result<(), Unavailable>) + 'static) {
-        match self.ticket.result.get() {
-            Some(result) => act(result),
-            None => self.ticket.afterwards.borrow_mut().push(Box::new(act)),
-        }
-    }
-}
-
-impl Future for Receipt {
-    type Output = Result<(), Unavailable>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(result) = self.ticket.result.get() {
-            return Poll::Ready(result);
-        }
-        let ticket = Rc::clone(&self.ticket);
-        let mut waiting = ticket.waiting.borrow_mut();
-        if let Some(place) = self.place {
-            waiting[place].clone_from(context.waker());
-        } else {
-            self.place = Some(waiting.len());
-            waiting.push(context.waker().clone());
-        }
-        Poll::Pending
     }
 }

@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::FileExt;
 
+use std::sync::Arc;
+
 use super::*;
 use crate::clock::Day;
 use crate::outcome::{Dropped, Outcome};
@@ -21,12 +23,13 @@ fn segment(spool: &Arc<Spool>, requests: &[(u64, u64)]) -> Sealed {
         let mut number = 0;
         for (key, count) in requests {
             let mut rows = log.rows().unwrap();
+            rows.name(key).unwrap();
             for _ in 0..count {
                 let row = OutcomeCount { site: "example.org", day: DAY, outcome: Outcome::Dropped(Dropped::DoNotTrack), count: number };
                 rows.push(&OUTCOMES, (&zone(), DAY), number + 1_000, |out, stamp| row.encode(out, &zone(), stamp)).unwrap();
                 number += 1;
             }
-            rows.finish(key).await.unwrap();
+            rows.finish().await.unwrap();
         }
     });
     assert_eq!(segments.len(), 1);
@@ -116,7 +119,7 @@ fn a_segment_whose_rows_cannot_be_told_apart_stays_whole() {
         for _ in 0..4 {
             rows.push(&OUTCOMES, (&zone(), DAY), 0, |out, _| out.extend_from_slice(b"no row")).unwrap();
         }
-        rows.finish(0).await.unwrap();
+        rows.finish().await.unwrap();
     });
     let before = std::fs::read(segments[0].path()).unwrap();
     let Err(Undivided::Indivisible(whole)) = segments.remove(0).divide(&spool) else { panic!("it cannot be divided") };

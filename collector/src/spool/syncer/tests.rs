@@ -1,6 +1,7 @@
 //! Commits and seals on a disk that fails at one call after the other.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -8,6 +9,7 @@ use super::super::disk::simulated::{Call, Disk, IO_ERROR};
 use super::super::format::{Request, Seed, begin_frame, finish_frame};
 use super::super::handover;
 use super::super::recover::recover;
+use super::super::seen::Standing;
 use super::super::{Spool, inspect};
 use super::*;
 use crate::clock::{Day, UnixMillis};
@@ -51,7 +53,7 @@ impl Fixture {
         let mut totals = self.totals.get(&batch).copied().unwrap_or_default();
         let header = (totals.rows == 0).then(|| self.header(batch));
         totals.add(1, text.len(), checksum);
-        Write { batch, header, bytes, totals }
+        Write { batch, header, bytes, totals, names: Names::None }
     }
 
     fn header(&self, batch: u64) -> Header {
@@ -191,4 +193,31 @@ fn a_disk_that_fails_is_shown_until_it_works() {
     assert!(gauge.is_failing());
     gauge.commit_ended(None);
     assert!(!gauge.is_failing());
+}
+
+#[test]
+fn claims_of_a_failed_commit_are_withdrawn_once_nothing_of_it_can_be_found() {
+    let mut fixture = Fixture::new();
+    let seen = Arc::clone(fixture.spool.seen());
+    fixture.commit(&[1], "kept ").unwrap();
+    let standing = || {
+        let mut claims = Claims::default();
+        let standing = seen.claim_key(7, seen.claimant(), UnixMillis(1), &mut claims);
+        (standing, claims)
+    };
+    let (first, claims) = standing();
+    assert_eq!(first, Standing::New);
+    fixture.order(Call::Sync, 0);
+    let failed = fixture.commit(&[1], "refused ");
+    fixture.syncer.account(&failed, claims, UnixMillis(1));
+    assert_eq!(standing().0, Standing::Pending, "a start would find the frame in the open segment");
+    fixture.order(Call::Rename, 0);
+    fixture.seal_all();
+    assert_eq!(standing().0, Standing::Pending, "the segment could not be sealed");
+    fixture.syncer.seal_again();
+    assert_eq!(fixture.delivered(), [(1, "kept ".into())]);
+    let (again, claims) = standing();
+    assert_eq!(again, Standing::New);
+    fixture.syncer.account(&Ok(()), claims, UnixMillis(1));
+    assert_eq!(standing().0, Standing::Known);
 }

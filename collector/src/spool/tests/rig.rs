@@ -14,13 +14,13 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+use super::super::Receipt;
 use super::super::disk::simulated::Disk;
 use super::super::format::{Frame, Header, PREFIX, Record, record};
 use super::super::handover::{self, Next, Taker};
 use super::super::recover::{Recovered, recover};
 use super::super::sealed::ReadError;
 use super::super::syncer::{Commit, Completed, Syncer};
-use super::super::writer::Receipt;
 use super::super::{Bounds, Log, OpenError, Sealed, Spool};
 use super::{DAY, clock, zone};
 use crate::clock::Day;
@@ -71,6 +71,7 @@ pub(super) fn small() -> Bounds {
         growth_min: 1_024,
         growth_max: 2_048,
         batches_reserved: 3,
+        journal_reserve_bytes: 256,
     }
 }
 
@@ -146,6 +147,10 @@ impl<'d> Rig<'d> {
     fn append(&self, number: u64, parts: &[(Lane, u64)]) -> Result<(BTreeSet<u64>, Receipt), BTreeSet<u64>> {
         let mut batches = BTreeSet::new();
         let Ok(mut rows) = self.log.rows() else { return Err(batches) };
+        // Its number is its key: what is recognised when it is sent again is written down when its segments go.
+        if rows.name(number).is_err() {
+            return Err(batches);
+        }
         let mut place = 0_u64;
         for (lane, count) in parts {
             let (layout, day) = lane.place();
@@ -161,7 +166,7 @@ impl<'d> Rig<'d> {
                 place += 1;
             }
         }
-        Ok((batches, rows.finish(number)))
+        Ok((batches, rows.finish()))
     }
 
     /// Lets worker and sync thread go on until both wait.
@@ -186,7 +191,7 @@ impl<'d> Rig<'d> {
     pub(super) fn seal(&mut self) {
         self.log.set_segment_age(Duration::ZERO);
         if let Ok(rows) = self.log.rows() {
-            drop(rows.finish(0));
+            drop(rows.finish());
         }
         self.run();
         self.log.set_segment_age(Duration::from_hours(1));
