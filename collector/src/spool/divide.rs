@@ -308,6 +308,8 @@ fn name(folder: &Path, batch: u64) -> io::Result<()> {
 pub(super) fn recover(folder: &Path) -> io::Result<()> {
     let has = |path: &Path, extension: &str| path.extension().is_some_and(|found| found == extension);
     for divided in disk::list(folder)?.iter().filter(|path| has(path, "divided")) {
+        // The name that decides may have been seen and never synced: it must not be lost once a piece has its own.
+        disk::sync_folder(folder)?;
         for batch in pieces_of(divided) {
             name(folder, batch)?;
         }
@@ -326,5 +328,7 @@ fn pieces_of(divided: &Path) -> Vec<u64> {
     name.split('-').skip(1).filter_map(|number| u64::from_str_radix(number, 16).ok()).collect()
 }
 
+#[cfg(test)]
+mod crash;
 #[cfg(test)]
 mod tests;

@@ -14,10 +14,10 @@ use crate::spool::tests::{Folder, with_log, zone};
 const DAY: Day = Day(20_000);
 
 /// A row as it is known again: which one it is, and its hash.
-type Known = (u64, u64);
+pub(super) type Known = (u64, u64);
 
 /// One segment of requests with these keys and as many rows as stated. Rows are numbered in order; each one's hash is its number and a thousand.
-fn segment(spool: &Arc<Spool>, requests: &[(u64, u64)]) -> Sealed {
+pub(super) fn segment(spool: &Arc<Spool>, requests: &[(u64, u64)]) -> Sealed {
     let requests = requests.to_vec();
     let mut segments = with_log(spool, |log| async move {
         let mut number = 0;
@@ -37,7 +37,7 @@ fn segment(spool: &Arc<Spool>, requests: &[(u64, u64)]) -> Sealed {
 }
 
 /// The segment's frames: each one's key, number of parts, and rows. Every row must bear the segment's own stamp.
-fn frames(sealed: &Sealed) -> Vec<(u64, u32, Vec<Known>)> {
+pub(super) fn frames(sealed: &Sealed) -> Vec<(u64, u32, Vec<Known>)> {
     let mut reader = sealed.reader().unwrap();
     let mut frames = Vec::new();
     while let Some(frame) = reader.next_frame().unwrap() {
@@ -54,7 +54,7 @@ fn frames(sealed: &Sealed) -> Vec<(u64, u32, Vec<Known>)> {
     frames
 }
 
-fn rows(sealed: &[Sealed]) -> Vec<u64> {
+pub(super) fn rows(sealed: &[Sealed]) -> Vec<u64> {
     sealed.iter().flat_map(frames).flat_map(|(_, _, rows)| rows).map(|(number, _)| number).collect()
 }
 
