@@ -20,7 +20,7 @@
 //! | `database_error_text` | what ClickHouse says of a batch that it does not take is logged |
 //! | `widening_accepted` | a configuration that would collect more than is promised is taken |
 //!
-//! Protections of the spool that are taken out in the same way, so that each fault test can show that it would find a loss:
+//! Protections of the spool and the sink that are taken out in the same way, so that each fault test can show that it would find a loss:
 //!
 //! | name | what is taken out |
 //! |---|---|
@@ -31,12 +31,16 @@
 //! | `refused_kept` | what was refused stays in its segment until after the answer |
 //! | `numbers_not_reserved` | numbers of segments are given before they are reserved on the disk |
 //! | `checksum_ignored` | a frame is taken for good whatever its checksum says |
+//! | `no_token` | each attempt of an insert has a token of its own |
+//! | `no_read_back` | what became of an attempt is not asked: nothing, it is taken |
+//! | `no_marker` | the rollup's proof of a batch is not asked for: it is taken to have what the table has |
 //! | `copy_beside_original` | a segment and the copy that took its place both count |
 //! | `names_not_recalled` | a start does not look which keys and ids the segments hold that it finds |
 //! | `names_lost_with_segment` | a delivered segment is removed without its keys and ids being written down |
 //! | `pending_known` | a key or id whose commit has not ended counts as stored |
 //!
 //! And one fault that no visitor can cause: `panic` panics over a batch that holds "stumble over this", and quotes it.
+//! `impatient` is none: inserts are given up after seconds and not minutes, so that a test of a silent network need not wait that long.
 
 /// Whether the leak of that name is planted in this process.
 #[cfg(feature = "leaky")]
@@ -130,6 +134,7 @@ mod tests {
         ("panic_text", "telemetry::tests::a_panic_tells_its_place_and_not_its_text"),
         ("forwarded_trusted", "privacy::tests::a_strangers_forwarding_header_changes_nothing"),
         ("pseudonym_without_day_key", "privacy::tests::seven_days_and_two_sites_give_pseudonyms_that_never_meet"),
+        ("no_folder_sync", "spool::divide::crash::a_division_loses_and_doubles_no_row_whenever_the_power_goes"),
         ("key_kept", "privacy::keys::wiped::a_dead_key_is_nowhere_in_memory"),
         ("names_not_recalled", "spool::seen::tests::a_start_finds_what_lies_in_segments"),
         ("names_lost_with_segment", "spool::seen::tests::a_start_finds_what_was_delivered_and_removed"),

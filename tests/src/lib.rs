@@ -9,6 +9,7 @@ pub mod campaign;
 pub mod collector;
 pub mod delivery;
 pub mod engine;
+pub mod fault_proxy;
 pub mod frames;
 pub mod http;
 pub mod law;

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use clickhouse::insert_formatted::InsertFormatted;
@@ -23,7 +24,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::UnixStream;
 
 use crate::config::ClickHouse;
-use crate::limits;
+use crate::{leak, limits};
 
 /// What stands for the engine in a URL; the socket decides who is reached.
 const ENGINE_URL: &str = "http://engine/";
@@ -97,7 +98,12 @@ pub fn read_only(client: &Client) -> Client {
 
 /// An INSERT of rows that are already encoded; `sql` ends with `FORMAT RowBinary`. Its settings are the caller's.
 pub fn insert(client: &Client, sql: impl Into<String>) -> InsertFormatted {
-    client.insert_formatted_with(sql).with_timeouts(Some(limits::INSERT_SEND_DEADLINE), Some(limits::INSERT_END_DEADLINE))
+    let (send, end) = if leak::planted("impatient") {
+        (Duration::from_secs(1), Duration::from_secs(2))
+    } else {
+        (limits::INSERT_SEND_DEADLINE, limits::INSERT_END_DEADLINE)
+    };
+    client.insert_formatted_with(sql).with_timeouts(Some(send), Some(end))
 }
 
 /// Waits for a statement, at most [`limits::STATEMENT_DEADLINE`].
@@ -121,7 +127,7 @@ fn pool() -> Builder {
     builder
         .pool_timer(TokioTimer::new())
         // Shorter than the three seconds after which a server closes an idle connection by default: it is never used while it is closed.
-        .pool_idle_timeout(std::time::Duration::from_secs(2))
+        .pool_idle_timeout(Duration::from_secs(2))
         .pool_max_idle_per_host(limits::DATABASE_IDLE_CONNECTIONS);
     builder
 }

@@ -7,6 +7,7 @@
 pub mod clock_jumps;
 pub mod driver;
 pub mod kills;
+pub mod network;
 pub mod power;
 
 use std::ops::AddAssign;
@@ -105,7 +106,7 @@ pub struct Fault {
 }
 
 /// Every fault of the long campaign.
-pub const FAULTS: &[Fault] = &[kills::FAULT, clock_jumps::FAULT, power::SPOOL];
+pub const FAULTS: &[Fault] = &[kills::FAULT, clock_jumps::FAULT, power::SPOOL, network::CONNECTIONS, network::SILENCE];
 
 /// Numbers that look random and come again with the same seed (xorshift).
 #[derive(Debug)]
