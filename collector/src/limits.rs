@@ -224,6 +224,12 @@ pub const SINK_DIVISIONS: u32 = 256;
 pub const SINK_REFUSED_IN_A_ROW: u32 = 16;
 /// Between two looks at whether the operator has ordered something about a parked segment.
 pub const ORDERS_INTERVAL: Duration = Duration::from_secs(1);
+/// Backups made before a migration that are kept; an older one goes.
+pub const BACKUPS_KEPT: usize = 3;
+/// Bytes of a backup's manifest.
+pub const BACKUP_MANIFEST_BYTES: u64 = 1024 * 1024;
+/// How long a command waits for ClickHouse to answer.
+pub const COMMAND_PATIENCE: Duration = Duration::from_mins(1);
 /// How long a command waits for the running collector to carry its order out.
 pub const ORDER_PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at a batch that is held because the database shows what cannot be explained, or because its file cannot be read.

@@ -65,6 +65,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("exposition", &["metrics"]),
     ("pages", &["server"]),
     ("statement", &["config"]),
+    ("backup", &["config", "server::private", "store"]),
     // What puts it all together.
     ("insight", &["*"]),
     ("serve", &["*"]),

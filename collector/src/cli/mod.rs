@@ -1,5 +1,6 @@
 //! The command line: what can be asked of `headcount`, and the one place that prints an answer.
 
+mod backup;
 mod dump;
 mod keys;
 mod parked;
@@ -77,6 +78,16 @@ enum Command {
     /// Look into what waits on the disk for ClickHouse, and decide about what was parked
     #[command(subcommand)]
     Spool(SpoolCommand),
+    /// Copy what outlives its day into a new folder: finished tables, configuration, token
+    Backup {
+        /// The folder; it must not be there
+        folder: PathBuf,
+    },
+    /// Bring a backup into a data folder that holds nothing yet
+    Restore {
+        /// The backup's folder
+        folder: PathBuf,
+    },
     /// Say whether the configuration is right, and if not, where it is wrong
     CheckConfig,
     /// Change the sites of the configuration
@@ -165,6 +176,8 @@ enum CommandError {
     #[error("not every segment of the spool is sound")]
     Unsound,
     #[error(transparent)]
+    Backup(#[from] backup::CopyError),
+    #[error(transparent)]
     Dump(#[from] dump::DumpError),
     #[error(transparent)]
     Parked(#[from] parked::ParkedError),
@@ -232,6 +245,8 @@ fn run(arguments: Arguments, surroundings: &Surroundings, out: &mut dyn Write) -
             Ok(sql::ask(&config, &statement, form.unwrap_or_else(sql::Form::of_standard_output), out)?)
         }
         Some(Command::Spool(command)) => look_into_spool(&command, &Config::load(&overrides, surroundings)?, out),
+        Some(Command::Backup { folder }) => Ok(backup::make(&Config::load(&overrides, surroundings)?, &folder, out)?),
+        Some(Command::Restore { folder }) => Ok(backup::restore(&folder, &overrides, surroundings, out)?),
         Some(Command::Keys(command)) => look_at_keys(&command, &Config::load(&overrides, surroundings)?, out),
         Some(Command::Engine { library, data_path, socket, memory_bytes }) => {
             Ok(headcount_engine::run(&Options { library, data_path, socket, memory_bytes })?)

@@ -91,7 +91,7 @@ fn with_site(before: &str, addition: &Addition<'_>, file: &Path) -> Result<Strin
 }
 
 /// Writes a whole new file beside the old one and renames it over that: a reader sees one or the other, also after a power cut.
-fn replace(file: &Path, text: &str) -> io::Result<()> {
+pub(super) fn replace(file: &Path, text: &str) -> io::Result<()> {
     // A link stays a link: what it points to is replaced.
     let file = if file.exists() { file.canonicalize()? } else { file.to_path_buf() };
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

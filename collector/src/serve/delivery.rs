@@ -7,8 +7,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 
 use super::ServeError;
+use crate::backup::{self, BackupError, Source};
 use crate::clock::{Clock, Day, Zone};
-use crate::limits::{RESTORE_INTERVAL, RESTORE_PATIENCE};
+use crate::limits::{RESTORE_INTERVAL, RESTORE_PATIENCE, SINK_WAIT_MAX};
 use crate::row::Capped;
 use crate::row::Table;
 use crate::sink;
@@ -16,6 +17,7 @@ use crate::sink::metrics::Metrics;
 use crate::spool::{Sealed, Spool};
 use crate::store::database::Target;
 use crate::store::errors::Failure;
+use crate::store::migrate::{MIGRATIONS, MigrateError};
 use crate::store::query;
 use crate::worker::Shared;
 
@@ -24,17 +26,42 @@ use crate::worker::Shared;
 #[expect(clippy::disallowed_methods, reason = "the caller waits for the task")]
 pub(super) fn start(
     target: Target,
-    spool: Arc<Spool>,
+    (spool, source): (Arc<Spool>, Source),
     (recovered, incoming): (Vec<Sealed>, UnboundedReceiver<Sealed>),
     metrics: Arc<Metrics>,
     trouble: UnboundedSender<ServeError>,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
+        if let Err(error) = keep_what_is_there(&target, &source).await {
+            let _ = trouble.send(ServeError::Database(error));
+            return;
+        }
         if let Err(error) = sink::run(target, spool, recovered, incoming, metrics).await {
             // Nobody listens once the process is stopping.
             let _ = trouble.send(ServeError::Database(error));
         }
     })
+}
+
+/// Backs the database up if the migrations of this version are about to change it. Nothing is migrated before that has worked: events wait in the spool,
+/// and it is tried again. The error is a database that this version must not touch.
+async fn keep_what_is_there(target: &Target, source: &Source) -> Result<(), MigrateError> {
+    while target.available().await.is_some() {
+        match backup::before_migration(source, MIGRATIONS, Clock::system().now()).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(path)) => {
+                tracing::info!(path = %path.display(), "the database was backed up, as it is about to be migrated");
+                return Ok(());
+            }
+            Err(BackupError::Migrate(error @ MigrateError::Newer { .. })) => return Err(error),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(%error, cause, "the database is not migrated before it is backed up; events wait in the spool");
+                tokio::time::sleep(SINK_WAIT_MAX).await;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Teaches the cap on distinct values what the rollup has from before this process started, once ClickHouse answers and the spool's old segments are

@@ -15,6 +15,7 @@ mod workers;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -23,6 +24,7 @@ use headcount_engine::Options;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::assets::{Asset, Assets};
+use crate::backup;
 use crate::clock::{Clock, Zone};
 use crate::config::{Config, ConfigError, Store};
 use crate::days::Intake;
@@ -87,6 +89,9 @@ pub enum ServeError {
     /// The database must not be touched.
     #[error(transparent)]
     Database(MigrateError),
+    /// A restore has begun and not ended: what is in the folder is not all of it.
+    #[error("data_dir = {}: a restore into it was not finished: run `headcount restore` again", .0.display())]
+    HalfRestored(PathBuf),
     /// A worker ended by itself.
     #[error("a worker ended by itself; the collector stops rather than run without it")]
     WorkerEnded,
@@ -145,6 +150,9 @@ impl Running {
     /// Starts everything. Needs a running runtime, which carries the delivery to ClickHouse, the private listener and the upkeep.
     pub fn start(mut config: Config, clock: Clock) -> Result<Self, ServeError> {
         let instance = Instance::claim(&config.data_dir)?;
+        if backup::is_unfinished(&config.data_dir) {
+            return Err(ServeError::HalfRestored(config.data_dir));
+        }
         let listeners = listen(config.public.listen, |address| server::bind(address, config.public.workers.get()))?;
         let private = listen(config.private.listen, bind_private)?;
         // Port 0 is a question; from here on the configuration has the answer.
@@ -183,7 +191,9 @@ impl Running {
         let database = database(&config)?;
         let delivered = Arc::new(Metrics::default());
         let segments = (recovered.sealed, incoming);
-        let delivery = delivery::start(database.target(), Arc::clone(&spool), segments, Arc::clone(&delivered), tell_trouble);
+        let source = backup::Source { client: database.tables(), config: config.file.clone(), data_dir: config.data_dir.clone() };
+        let source = (Arc::clone(&spool), source);
+        let delivery = delivery::start(database.target(), source, segments, Arc::clone(&delivered), tell_trouble);
         let days = config.close_after_hours.div_ceil(24);
         let restoring = delivery::restore_distinct(database.target(), Arc::clone(&shared), Arc::clone(&delivered), waiting_events, days);
         let restoring = tokio::spawn(restoring);
@@ -313,7 +323,7 @@ async fn stopping(mut stop: Stop) {
 }
 
 /// The database that events go to: the engine of this machine as a child of this process, or a server.
-fn database(config: &Config) -> Result<Database, ServeError> {
+pub fn database(config: &Config) -> Result<Database, ServeError> {
     match &config.store {
         Store::Server(server) => Database::server(server).map_err(ServeError::Client),
         Store::Embedded(embedded) => {

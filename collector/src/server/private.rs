@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 pub use super::overview::{Check, Overview, Readiness, SiteOverview, Totals};
 use super::request::bearer_token;
-pub use super::token::Token;
+pub use super::token::{FILE_NAME as TOKEN_FILE, Token};
 use super::token::{Login, Logins};
 use crate::clock::Clock;
 use crate::limits::{ANSWER_DEADLINE, HEAD_BYTES, HEAD_DEADLINE, LOGIN_AGE, PRIVATE_CONNECTIONS};

@@ -13,7 +13,7 @@ use crate::clock::UnixMillis;
 use crate::limits::{LOGIN_AGE, LOGIN_ATTEMPTS, LOGIN_WINDOW, LOGINS};
 
 /// The file in `data_dir`, readable by its owner alone.
-const FILE_NAME: &str = "private.token";
+pub const FILE_NAME: &str = "private.token";
 
 /// 32 random bytes as 64 hexadecimal digits. Printed once, in the link of the start; never by a formatter.
 #[derive(Clone)]

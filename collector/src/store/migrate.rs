@@ -12,13 +12,18 @@ use crate::store::client::within;
 use crate::store::errors::Failure;
 
 /// One numbered file of `schema/`.
-struct Migration {
-    version: u32,
-    name: &'static str,
-    sql: &'static str,
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
+    /// Its number: one more than that of the one before.
+    pub version: u32,
+    /// What it is called in the register.
+    pub name: &'static str,
+    /// Its statements.
+    pub sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] =
+/// Every migration of this version, in order.
+pub const MIGRATIONS: &[Migration] =
     &[Migration { version: 1, name: "first_tables", sql: include_str!("../../../schema/0001_first_tables.sql") }];
 
 /// Made before the first migration: which ones this database has.
@@ -59,16 +64,41 @@ pub struct Migrated {
     pub view_replaced: bool,
 }
 
+/// The version of a database that has all of `migrations`.
+pub fn newest(migrations: &[Migration]) -> u32 {
+    migrations.last().map_or(0, |migration| migration.version)
+}
+
+/// The version of the client's database; 0 before its first migration. Changes nothing.
+///
+/// # Errors
+/// Also when it is newer than this program.
+pub async fn version(client: &Client) -> Result<u32, MigrateError> {
+    const STEP: &str = "reading the version";
+    let tables = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name = 'migrations'";
+    if fetch::<u64>(client, STEP, tables).await? == 0 {
+        return Ok(0);
+    }
+    let found: u32 = fetch(client, STEP, "SELECT max(version) FROM migrations").await?;
+    let known = newest(MIGRATIONS);
+    if found > known { Err(MigrateError::Newer { found, known }) } else { Ok(found) }
+}
+
 /// Applies what is missing in the client's database, which must exist. Runs before anything is inserted.
 pub async fn migrate(client: &Client) -> Result<Migrated, MigrateError> {
+    migrate_to(client, MIGRATIONS).await
+}
+
+/// Applies what is missing of `migrations`.
+pub async fn migrate_to(client: &Client, migrations: &[Migration]) -> Result<Migrated, MigrateError> {
     execute(client, "making the table of migrations", REGISTER).await?;
     let found: u32 = fetch(client, "reading the version", "SELECT max(version) FROM migrations").await?;
-    let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
+    let known = newest(migrations);
     if found > known {
         return Err(MigrateError::Newer { found, known });
     }
     let mut migrated = Migrated { version: known, ..Migrated::default() };
-    for migration in MIGRATIONS.iter().filter(|migration| migration.version > found) {
+    for migration in migrations.iter().filter(|migration| migration.version > found) {
         apply(client, migration).await?;
         migrated.applied += 1;
     }
@@ -126,7 +156,8 @@ fn statements(sql: &str) -> impl Iterator<Item = &str> {
     sql.split(';').map(str::trim).filter(|statement| !statement.is_empty())
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

@@ -1,9 +1,10 @@
-//! The tables in ClickHouse: the engine that keeps them, their migrations, their rollup, and every question that Headcount asks them.
+//! The tables in ClickHouse: the engine that keeps them, their migrations, their rollup, which of them are finished, and every question that Headcount asks them.
 
 pub mod client;
 pub mod database;
 pub mod engine;
 pub mod errors;
+pub mod finished;
 pub mod migrate;
 pub mod query;
 pub mod rollup;
