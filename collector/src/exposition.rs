@@ -2,8 +2,8 @@
 //!
 //! The conservation law can be read from it at any quiet moment: `headcount_events_received_total` is the sum of `headcount_events_total`, and of those
 //! the accepted ones, and what the process found in the spool when it started (`headcount_recovered_events`), are
-//! `headcount_inserted_rows_total{table="events"}` + `headcount_parked_events` + `headcount_spool_events` + `headcount_discarded_events_total` +
-//! `headcount_lost_events_total`.
+//! `headcount_inserted_rows_total{table="events"}` + `headcount_parked_events` + `headcount_spool_events` + `headcount_stripped_events` +
+//! `headcount_discarded_events_total` + `headcount_lost_events_total`.
 
 use std::fmt;
 

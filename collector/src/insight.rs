@@ -265,6 +265,11 @@ impl Sources {
                 gauge.parked_events() as f64,
             ),
             Family::single(
+                "stripped_events",
+                "Events that have waited for a week and lost their pseudonyms; more than zero is an alarm",
+                gauge.stripped_events() as f64,
+            ),
+            Family::single(
                 "quarantined_pieces",
                 "Damaged pieces of the spool that lie aside; more than zero is an alarm",
                 gauge.quarantined_pieces() as f64,

@@ -18,6 +18,7 @@
 //! | `panic_text` | the text of a panic is logged |
 //! | `city_accepted` | a database that knows cities is opened |
 //! | `database_error_text` | what ClickHouse says of a batch that it does not take is logged |
+//! | `never_stripped` | a segment that has waited for a week keeps its pseudonyms |
 //! | `backup_raw` | a backup holds the raw events as well |
 //! | `widening_accepted` | a configuration that would collect more than is promised is taken |
 //!

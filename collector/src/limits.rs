@@ -222,6 +222,10 @@ pub const SINK_PARK_TRIES: u32 = 3;
 pub const SINK_DIVISIONS: u32 = 256;
 /// How many segments in a row may be given up for their rows' sake while no other is delivered; then it is not the rows, and segments are held instead.
 pub const SINK_REFUSED_IN_A_ROW: u32 = 16;
+/// How long a segment may wait with its pseudonyms, from its first row on; then it waits without them.
+pub const STRIP_AFTER: Duration = Duration::from_hours(7 * 24);
+/// Between two looks at whether anything has waited for as long as [`STRIP_AFTER`].
+pub const STRIP_INTERVAL: Duration = Duration::from_mins(1);
 /// Between two looks at whether the operator has ordered something about a parked segment.
 pub const ORDERS_INTERVAL: Duration = Duration::from_secs(1);
 /// Backups made before a migration that are kept; an older one goes.

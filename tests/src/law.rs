@@ -24,11 +24,12 @@ pub fn assert_holds(collector: &Collector) -> f64 {
     let recovered = sum("headcount_recovered_events");
     let inserted = sum("headcount_inserted_rows_total{table=\"events\"");
     let (parked, waiting) = (sum("headcount_parked_events"), sum("headcount_spool_events"));
-    let (discarded, lost) = (sum("headcount_discarded_events_total"), sum("headcount_lost_events_total"));
+    let (stripped, discarded) = (sum("headcount_stripped_events"), sum("headcount_discarded_events_total"));
+    let lost = sum("headcount_lost_events_total");
     assert!(
-        (accepted + recovered - inserted - parked - waiting - discarded - lost).abs() < 0.5,
+        (accepted + recovered - inserted - parked - waiting - stripped - discarded - lost).abs() < 0.5,
         "{accepted} accepted + {recovered} recovered = \
-         {inserted} inserted + {parked} parked + {waiting} waiting + {discarded} discarded + {lost} lost to damage"
+         {inserted} inserted + {parked} parked + {waiting} waiting + {stripped} stripped + {discarded} discarded + {lost} lost to damage"
     );
     waiting
 }

@@ -84,6 +84,22 @@ impl<'a> Row<'a> {
         out.extend_from_slice(&self.bytes[STAMP_BYTES..]);
     }
 
+    /// Appends the row with nothing in its column `visitor`: whose it is cannot be told any more. Everything else is as it was, its length too.
+    pub fn put_stripped(&self, out: &mut Vec<u8>) {
+        let mut rest = self.bytes;
+        for (name, kind) in self.layout.columns {
+            let before = rest;
+            // Every column was read once when the row was found.
+            let Some(_) = value(kind, &mut rest) else { return };
+            let cell = &before[..before.len() - rest.len()];
+            if *name == "visitor" {
+                out.resize(out.len() + cell.len(), 0);
+            } else {
+                out.extend_from_slice(cell);
+            }
+        }
+    }
+
     /// Name and value of each column, in the layout's order.
     pub fn values(&self) -> impl Iterator<Item = (&'static str, Value<'a>)> + use<'a> {
         let mut rest = self.bytes;

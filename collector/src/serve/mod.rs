@@ -173,7 +173,7 @@ impl Running {
         let events = AllEventCounts::new(listeners.len());
         let connections: Vec<Arc<Counts>> = listeners.iter().map(|_| Arc::default()).collect();
         let (recovered_events, waiting_events) = (spool.gauge().known_events(), spool.gauge().events());
-        let orders = orders::start(Arc::clone(&spool), sealed.clone(), stop.clone());
+        let orders = orders::start(Arc::clone(&spool), shared.clock.clone(), sealed.clone(), stop.clone());
         let kit = workers::Kit {
             shared: Arc::clone(&shared),
             spool: Arc::clone(&spool),

@@ -1,21 +1,32 @@
-//! What an operator has ordered about parked segments, carried out while the collector runs.
+//! What becomes of segments that nobody is sending: what an operator has ordered about parked ones, and what a week has made of any.
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 
-use crate::limits::ORDERS_INTERVAL;
+use crate::clock::{Clock, UnixMillis};
+use crate::limits::{ORDERS_INTERVAL, STRIP_INTERVAL};
 use crate::shutdown::Stop;
 use crate::spool::parked::{Done, Order};
+use crate::spool::strip::Stripped;
 use crate::spool::{Sealed, Spool};
 
-/// Looks for orders until the order to stop; what goes back is given to the sink by `sealed`. Orders that come later are for the next start.
+/// Looks for orders, and for what has waited too long, until the order to stop; what goes back is given to the sink by `sealed`. What comes later is for the
+/// next start.
 #[expect(clippy::disallowed_methods, reason = "the caller waits for the task")]
-pub(super) fn start(spool: Arc<Spool>, sealed: UnboundedSender<Sealed>, mut stop: Stop) -> JoinHandle<()> {
+pub(super) fn start(spool: Arc<Spool>, clock: Clock, sealed: UnboundedSender<Sealed>, mut stop: Stop) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut failed = false;
+        let mut strip_at = Clock::monotonic();
         loop {
+            if Clock::monotonic() >= strip_at {
+                strip_at += STRIP_INTERVAL;
+                let (spool, now) = (Arc::clone(&spool), clock.now());
+                let stripping = tokio::task::spawn_blocking(move || strip(&spool, now));
+                // Nothing but a panic in it ends it early, and that is in the log.
+                let _ = stripping.await;
+            }
             tokio::select! {
                 () = stop.ordered() => return,
                 () = tokio::time::sleep(ORDERS_INTERVAL) => {}
@@ -31,6 +42,22 @@ pub(super) fn start(spool: Arc<Spool>, sealed: UnboundedSender<Sealed>, mut stop
             }
         }
     })
+}
+
+fn strip(spool: &Spool, now: UnixMillis) {
+    match spool.strip(now) {
+        Ok(Stripped { events: 0, pieces: 0 }) => {}
+        Ok(Stripped { events, pieces }) => {
+            tracing::error!(
+                events,
+                pieces,
+                "events have waited for a week: they go on without their pseudonyms, and damaged pieces that old are gone"
+            );
+        }
+        Err(error) => {
+            tracing::error!(kind = ?error.kind(), "what has waited for a week cannot be stripped of its pseudonyms; it is tried again");
+        }
+    }
 }
 
 fn follow(Done { header, order, events, sealed: segment }: Done, sealed: &UnboundedSender<Sealed>) {

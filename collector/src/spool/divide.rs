@@ -166,7 +166,7 @@ fn good_rows(original: &Sealed, spool: &Spool, pieces: &mut Vec<Piece>) -> Resul
         scan.damaged.push(Range { offset: known_to, length: length - known_to });
     }
     for damaged in &scan.damaged {
-        quarantine(spool.folder(), header.batch, &file, *damaged)?;
+        quarantine(spool.folder(), header, &file, *damaged)?;
     }
     if scan.totals.rows == 0 {
         return Ok(scan.damaged);
@@ -260,7 +260,10 @@ impl Piece {
 fn replace(original: Sealed, spool: &Spool, pieces: Vec<Piece>) -> Result<Vec<Sealed>, Undivided> {
     let folder = spool.folder();
     let divided = divided_path(folder, original.header().batch, &pieces);
-    if let Err(error) = disk::sync_folder(folder).and_then(|()| disk::rename(original.path(), &divided)) {
+    let held = spool.gauge().files();
+    let begun = disk::sync_folder(folder).and_then(|()| disk::rename(original.path(), &divided));
+    drop(held);
+    if let Err(error) = begun {
         return Err(give_back(original, spool, &pieces, error.into()));
     }
     if let Err(error) = disk::sync_folder(folder) {

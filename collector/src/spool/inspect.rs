@@ -3,11 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::format::{self, Frame, Header, PREFIX, Record};
-use super::parked::Order;
+use super::disk::{self, File};
+use super::format::{self, Frame, Header, PREFIX, Record, Seed};
+use super::parked::{self, Order};
 use super::recover::{Scan, scan};
 use super::sealed::read_header;
-use super::{disk, parked};
+use super::segment::Range;
 
 /// The folder of damaged pieces within the spool's.
 pub(super) const QUARANTINE: &str = "quarantine";
@@ -109,18 +110,23 @@ pub fn frames(listed: &Listed, mut take: impl FnMut(&[u8]) -> bool) -> io::Resul
     let file = disk::open(&listed.path)?;
     let Some((header, start)) = read_header(&file)?.filter(|_| listed.state != State::Quarantined) else { return Ok(()) };
     let scan = scan(&file, header.seed(), start as u64..disk::length(&file)?)?;
+    good_frames(&file, header.seed(), &scan.good, |_, frame| take(frame.rows))
+}
+
+/// Gives each frame that lies in the pieces `good` of a segment to `take`, with where it begins, until that answers false.
+pub(super) fn good_frames(file: &File, seed: Seed, good: &[Range], mut take: impl FnMut(u64, Frame<'_>) -> bool) -> io::Result<()> {
     let mut body = Vec::new();
-    for good in scan.good {
+    for good in good {
         let mut offset = good.offset;
         while offset < good.offset + good.length {
             let mut prefix = [0; PREFIX];
-            disk::read_at(&file, &mut prefix, offset)?;
+            disk::read_at(file, &mut prefix, offset)?;
             let Record::Frame { length, checksum } = format::record(&prefix) else { return Ok(()) };
             body.resize(length, 0);
-            disk::read_at(&file, &mut body, offset + PREFIX as u64)?;
+            disk::read_at(file, &mut body, offset + PREFIX as u64)?;
             // It was sound a moment ago; a disk that has changed its mind since ends the list.
-            let Some(frame) = Frame::decode(&body, checksum, header.seed()) else { return Ok(()) };
-            if !take(frame.rows) {
+            let Some(frame) = Frame::decode(&body, checksum, seed) else { return Ok(()) };
+            if !take(offset, frame) {
                 return Ok(());
             }
             offset += (PREFIX + length) as u64;

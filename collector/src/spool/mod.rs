@@ -29,6 +29,7 @@ pub mod recover;
 pub mod sealed;
 pub mod seen;
 mod segment;
+pub mod strip;
 mod syncer;
 mod writer;
 
@@ -260,6 +261,10 @@ pub struct Gauge {
     events: AtomicU64,
     /// Events of each parked segment, by its file's name without the extension.
     parked: Mutex<BTreeMap<OsString, u64>>,
+    /// Events of each segment, waiting or parked, that has lost its pseudonyms; by the same name.
+    stripped: Mutex<BTreeMap<OsString, u64>>,
+    /// Held by who removes or replaces a segment's file: what was removed must not come back as a copy.
+    files: Mutex<()>,
     discarded: AtomicU64,
     lost: AtomicU64,
     pieces: AtomicU64,
@@ -278,6 +283,8 @@ impl Gauge {
             full: AtomicBool::new(false),
             events: AtomicU64::new(0),
             parked: Mutex::default(),
+            stripped: Mutex::default(),
+            files: Mutex::default(),
             discarded: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             pieces: AtomicU64::new(0),
@@ -302,12 +309,12 @@ impl Gauge {
         self.full.load(Ordering::Relaxed)
     }
 
-    /// Synced events that are neither confirmed nor parked.
+    /// Synced events that are neither confirmed, parked nor stripped.
     pub fn events(&self) -> u64 {
         self.events.load(Ordering::Relaxed)
     }
 
-    /// Events in parked segments: they wait for the operator.
+    /// Events in parked segments: they wait for the operator. Without those that were stripped.
     pub fn parked_events(&self) -> u64 {
         self.parked_segments().values().sum()
     }
@@ -329,7 +336,7 @@ impl Gauge {
 
     /// Every event that the gauge knows of, wherever it is: after recovery, what the folder held.
     pub fn known_events(&self) -> u64 {
-        self.events() + self.parked_events() + self.discarded_events() + self.lost_events()
+        self.events() + self.parked_events() + self.stripped_events() + self.discarded_events() + self.lost_events()
     }
 
     /// Whether a commit has failed in the last [`WRITE_FAILURE_SHOWN`] and none has succeeded since.
@@ -389,7 +396,8 @@ impl Gauge {
     /// Takes a segment of so many bytes out of the parked ones; returns how many events it held.
     fn parked_no_more(&self, path: &Path, bytes: u64) -> u64 {
         self.subtract(bytes);
-        self.parked_segments().remove(path.file_stem().unwrap_or_default()).unwrap_or(0)
+        let parked = self.parked_segments().remove(path.file_stem().unwrap_or_default());
+        parked.unwrap_or(0) + self.stripped_no_more(path)
     }
 
     fn discarded(&self, events: u64) {

@@ -17,7 +17,7 @@ use super::inspect::{self, QUARANTINE};
 use super::parked::{self, Order};
 use super::sealed::{Names, Sealed, events_of, read_header};
 use super::segment::{Range, copy, rewrite, sealed_path};
-use super::{Seen, Spool, divide};
+use super::{Seen, Spool, divide, strip};
 use crate::leak;
 
 /// What was found at start.
@@ -192,7 +192,7 @@ fn segment(spool: &Spool, path: &Path, recovered: &mut Recovered) -> io::Result<
         return Ok(());
     }
     for damaged in &scan.damaged {
-        quarantine(spool.folder(), header.batch, &file, *damaged)?;
+        quarantine(spool.folder(), &header, &file, *damaged)?;
         recovered.quarantined += 1;
         recovered.quarantined_bytes += damaged.length;
     }
@@ -353,10 +353,10 @@ impl Records<'_> {
     }
 }
 
-pub(super) fn quarantine(folder: &Path, batch: u64, file: &File, damaged: Range) -> io::Result<()> {
+pub(super) fn quarantine(folder: &Path, header: &Header, file: &File, damaged: Range) -> io::Result<()> {
     let folder = folder.join(QUARANTINE);
     disk::create_folder(&folder)?;
-    let path = folder.join(format!("{batch:016x}-{}.damaged", damaged.offset));
+    let path = strip::dated(&folder.join(format!("{:016x}-{}.damaged", header.batch, damaged.offset)), header.begun);
     disk::remove(&path)?;
     let piece = disk::create(&path)?;
     copy(file, damaged, &piece, 0)?;

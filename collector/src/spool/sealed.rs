@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Books;
 use super::disk::{self, File};
-use super::format::{self, Frame, HEADER_MAX, Header, PREFIX, Record, Seed, Totals};
+use super::format::{self, FOOTER, Frame, HEADER_MAX, Header, PREFIX, Record, Seed, Totals};
 use super::parked;
 use super::recover::each_frame;
 use crate::leak;
@@ -91,7 +91,8 @@ impl Sealed {
 
     fn leaves(&self) {
         self.books.gauge.waits_no_more(&self.header);
-        self.books.gauge.events_went(self.events());
+        let stripped = self.books.gauge.stripped_no_more(&self.path);
+        self.books.gauge.events_went(self.events().saturating_sub(stripped));
     }
 
     /// Other segments have its rows now. After an error its file is still there, and takes room until the next start.
@@ -132,10 +133,15 @@ impl Sealed {
     /// ClickHouse has it, so it waits no more; the file goes, synced, and its bytes are free. What it was recognised by is written down before. With an
     /// error the segment comes back, as it was: it is removed another time. One that a power cut brings back, the next start asks ClickHouse about.
     pub fn confirm(self) -> Result<(), Box<Unremoved>> {
-        if let Err(source) = self.remember().and_then(|()| disk::remove(&self.path)) {
+        let removed = self.remember().and_then(|()| {
+            let _held = self.books.gauge.files();
+            disk::remove(&self.path)?;
+            self.leaves();
+            Ok(())
+        });
+        if let Err(source) = removed {
             return Err(Box::new(Unremoved { sealed: self, source }));
         }
-        self.leaves();
         self.books.gauge.subtract(self.bytes);
         if let Err(error) = disk::sync_folder(self.path.parent().unwrap_or(Path::new("."))) {
             tracing::warn!(batch = self.header.batch, kind = ?error.kind(), "the removal of a delivered segment may not outlive a power cut");
@@ -153,11 +159,15 @@ impl Sealed {
         disk::create_folder(&parked)?;
         self.remember()?;
         let path = parked.join(self.path.file_name().unwrap_or_default());
+        let _held = self.books.gauge.files();
         disk::rename(&self.path, &path)?;
         disk::sync_folder(&parked)?;
         disk::sync_folder(&folder)?;
-        self.leaves();
-        self.books.gauge.parked(&path, self.events());
+        self.books.gauge.waits_no_more(&self.header);
+        // What was stripped of it stays counted as that, wherever it lies.
+        let events = self.events().saturating_sub(self.books.gauge.stripped_of(&path));
+        self.books.gauge.events_went(events);
+        self.books.gauge.parked(&path, events);
         Ok(path)
     }
 
@@ -237,9 +247,21 @@ impl Reader {
         self.offset += PREFIX as u64;
         match format::record(&prefix) {
             Record::Frame { length, checksum } => self.frame(length, checksum).map(Some),
-            Record::Footer { .. } if self.seen == self.stated => Ok(None),
-            Record::Footer { .. } | Record::Nothing => Err(ReadError::Damaged),
+            Record::Footer { checksum } => self.footer(checksum).map(|()| None),
+            Record::Nothing => Err(ReadError::Damaged),
         }
+    }
+
+    /// The end is sound when the footer agrees with what was read, and that is as much as was sealed. The checksums themselves may be others than at the
+    /// seal: the segment may have been stripped since.
+    fn footer(&mut self, checksum: u32) -> Result<(), ReadError> {
+        let mut body = [0; FOOTER - PREFIX];
+        if disk::read_at(&self.file, &mut body, self.offset)? != body.len() {
+            return Err(ReadError::Damaged);
+        }
+        let as_sealed = Totals { chain: self.stated.chain, ..self.seen } == self.stated;
+        let agrees = format::footer(&body, checksum, self.seed) == Some(self.seen);
+        if as_sealed && agrees { Ok(()) } else { Err(ReadError::Damaged) }
     }
 
     fn frame(&mut self, length: usize, checksum: u32) -> Result<Frame<'_>, ReadError> {
