@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use headcount::backup::{self, Backup, Source};
-use headcount::clock::UnixMillis;
+use headcount::clock::{Clock, UnixMillis};
 use headcount::store::errors::{Class, Failure};
 use headcount::store::migrate::{self, MIGRATIONS, Migration};
 use headcount_tests::collector::{Collector, Setup};
@@ -409,8 +409,7 @@ fn after_a_week_without_clickhouse_no_pseudonym_is_left_in_the_spool() {
     let visitor = row["visitor"].as_u64().unwrap();
     assert!(visitor != 0 && stored(&setup, visitor) == 2, "the same visitor on both pages");
     park(&setup);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
-    let in_eight_days = (now + 8 * 86_400_000).to_string();
+    let in_eight_days = Clock::system().now().plus(8 * 86_400_000).0.to_string();
     let setup = setup.with_variable(staged::NOW, &in_eight_days);
 
     // The control: whoever forgets them is found out. What is ordered is carried out after the first look at what is old.

@@ -263,7 +263,7 @@ pub struct Gauge {
     parked: Mutex<BTreeMap<OsString, u64>>,
     /// Events of each segment, waiting or parked, that has lost its pseudonyms; by the same name.
     stripped: Mutex<BTreeMap<OsString, u64>>,
-    /// Held by who removes or replaces a segment's file: what was removed must not come back as a copy.
+    /// Held by who removes or replaces a segment's file, and until that is counted: what was removed must not come back as a copy.
     files: Mutex<()>,
     discarded: AtomicU64,
     lost: AtomicU64,

@@ -103,11 +103,11 @@ impl Spool {
             return disk::remove(&fresh).map(|()| 0);
         }
         disk::rename(&fresh, path)?;
+        let events = scan.stated.unwrap_or(scan.totals).rows;
+        self.gauge().stripped(path, events);
         drop(held);
         disk::sync_folder(path.parent().unwrap_or(Path::new(".")))?;
         disk::sync_folder(self.folder())?;
-        let events = scan.stated.unwrap_or(scan.totals).rows;
-        self.gauge().stripped(path, events);
         Ok(events)
     }
 
@@ -156,7 +156,7 @@ impl Gauge {
         self.stripped_segments().values().sum()
     }
 
-    /// Held by who removes or replaces a segment's file.
+    /// Held by who removes or replaces a segment's file, and until that is counted.
     pub(super) fn files(&self) -> MutexGuard<'_, ()> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
