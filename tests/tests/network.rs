@@ -2,7 +2,7 @@
 //! proxy between the two.
 #![allow(clippy::print_stdout, reason = "it says what it found")]
 
-use headcount_tests::campaign::{Build, Found, Session, network};
+use headcount_tests::campaign::{Build, Found, Session, clickhouse, network};
 
 fn found(session: Session) -> Found {
     let Session::Ran(found) = session else { panic!("it lacks nothing") };
@@ -28,6 +28,12 @@ fn connections_that_fall_silent_are_given_up_and_lose_and_double_nothing() {
 #[test]
 fn a_server_that_dies_after_an_insert_whose_answer_was_lost_has_everything_once() {
     assert_clean(network::control(Build::Product));
+}
+
+#[test]
+fn whatever_is_wrong_with_clickhouse_is_told_and_delivery_goes_on_once_it_is_mended() {
+    let found = found(clickhouse::each_trouble());
+    assert!(found.is_clean() && found.acknowledged > 0 && found.parked > 0, "{found:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::{Build, Fault, Found, Lots, Session, block_on};
 use crate::bench::process;
-use crate::collector::{Collector, signal};
+use crate::collector::{Collector, Setup, signal};
 use crate::delivery::{execute, number};
 use crate::fault_proxy::{self, FaultProxy};
 use crate::law;
@@ -46,7 +46,7 @@ const ROUNDS: u64 = 10;
 const PEAK_KIB: u64 = 512 * 1024;
 
 /// A server, a proxy before it, and a collector that knows the proxy alone.
-struct Scene {
+pub struct Scene {
     folder: TempDir,
     server: Option<PlainServer>,
     port: u16,
@@ -69,7 +69,7 @@ impl Scene {
     }
 
     /// A client that does not come by the proxy.
-    fn database(&self) -> Client {
+    pub fn database(&self) -> Client {
         Client::default()
             .with_url(format!("http://127.0.0.1:{}", self.port))
             .with_user(USER)
@@ -77,22 +77,39 @@ impl Scene {
             .with_database("counts")
     }
 
-    /// `kill -9`, and another one on the same data and port.
-    fn restart(&mut self) {
+    /// `kill -9`.
+    pub fn stop(&mut self) {
         self.server = None;
+    }
+
+    /// `kill -9`, and another one on the same data and port.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    pub fn restart(&mut self) {
+        self.stop();
         self.server = Some(PlainServer::start(self.folder.path(), self.port));
     }
 
     /// Orders a fault and waits until it has happened.
-    fn meet(&self, fault: fault_proxy::Fault) {
+    ///
+    /// # Panics
+    ///
+    /// When it does not happen.
+    pub fn meet(&self, fault: fault_proxy::Fault) {
         let met = self.proxy.met();
         self.proxy.order(fault);
         wait_for(|| self.proxy.met() > met, fault);
     }
 }
 
-/// Longer than any deadline of the collector.
-fn wait_for(happened: impl Fn() -> bool, what: impl std::fmt::Debug) {
+/// Waits for longer than the collector does between two tries.
+///
+/// # Panics
+///
+/// When it was in vain; `what` says what was waited for.
+pub fn wait_for(happened: impl Fn() -> bool, what: impl std::fmt::Debug) {
     let began = Instant::now();
     while !happened() {
         assert!(began.elapsed() < Duration::from_mins(2), "waited in vain for {what:?}");
@@ -107,7 +124,7 @@ fn wait_for(happened: impl Fn() -> bool, what: impl std::fmt::Debug) {
 /// When the collector does not deliver, takes too much memory, or its metrics contradict each other.
 pub fn session(build: Build, seed: u64, rounds: u64) -> Session {
     let mut lots = Lots::of(seed);
-    under_load(build, rounds, |scene, _, round| {
+    under_load(build, rounds, |scene, _, _, round| {
         let fault = match fault_proxy::Fault::PROMPT[usize::try_from((round + seed) % 9).unwrap_or(0)] {
             fault_proxy::Fault::Cut(_) => fault_proxy::Fault::Cut(bytes(&mut lots)),
             fault_proxy::Fault::Reset(_) => fault_proxy::Fault::Reset(bytes(&mut lots)),
@@ -135,7 +152,7 @@ fn bytes(lots: &mut Lots) -> usize {
 ///
 /// See [`session`].
 pub fn each_prompt_fault() -> Session {
-    under_load(Build::Product, fault_proxy::Fault::PROMPT.len() as u64, |scene, _, round| {
+    under_load(Build::Product, fault_proxy::Fault::PROMPT.len() as u64, |scene, _, _, round| {
         scene.meet(fault_proxy::Fault::PROMPT[usize::try_from(round).unwrap_or(0)]);
     })
 }
@@ -146,7 +163,9 @@ pub fn each_prompt_fault() -> Session {
 ///
 /// See [`session`].
 pub fn silence(seed: u64, rounds: u64) -> Session {
-    under_load(IMPATIENT, rounds, |scene, _, round| scene.meet(fault_proxy::Fault::SILENT[usize::from((round + seed).is_multiple_of(2))]))
+    under_load(IMPATIENT, rounds, |scene, _, _, round| {
+        scene.meet(fault_proxy::Fault::SILENT[usize::from((round + seed).is_multiple_of(2))]);
+    })
 }
 
 /// The fault that a protection is there for, again and again: harmless to the product, and not without it.
@@ -158,7 +177,7 @@ pub fn control(build: Build) -> Session {
     if build == Build::Without("no_marker") {
         return rows_without_cells(build);
     }
-    under_load(build, 2, |scene, _, _| match build {
+    under_load(build, 2, |scene, _, _, _| match build {
         // The same life is sent the same rows once more.
         Build::Without("no_token") => scene.meet(fault_proxy::Fault::CutBeforeAnswer),
         // Another life is.
@@ -175,7 +194,7 @@ pub fn control(build: Build) -> Session {
 ///
 /// See [`session`].
 pub fn rows_without_cells(build: Build) -> Session {
-    under_load(build, 1, |scene, collector, _| {
+    under_load(build, 1, |scene, _, collector, _| {
         // Nothing is confirmed while the view is away: first no insert arrives, then none is answered.
         scene.proxy.order_instead(fault_proxy::Fault::Refused(252), 1_000);
         wait_for(|| scene.proxy.met() > 1, "inserts that are refused");
@@ -194,7 +213,11 @@ pub fn rows_without_cells(build: Build) -> Session {
 }
 
 /// Runs a collector under load through `rounds` of `fault`, lets it deliver everything and compares.
-fn under_load(build: Build, rounds: u64, mut fault: impl FnMut(&mut Scene, &Collector, u64)) -> Session {
+///
+/// # Panics
+///
+/// When it does not deliver, takes too much memory, or its metrics contradict each other.
+pub fn under_load(build: Build, rounds: u64, mut fault: impl FnMut(&mut Scene, &Setup, &Collector, u64)) -> Session {
     let mut scene = Scene::new();
     let setup = build.setup("network", &scene.config());
     let collector = setup.start();
@@ -207,7 +230,7 @@ fn under_load(build: Build, rounds: u64, mut fault: impl FnMut(&mut Scene, &Coll
         }
         wait_for(|| scene.proxy.inserts() > 0, "the first insert");
         for round in 0..rounds {
-            fault(&mut scene, &collector, round);
+            fault(&mut scene, &setup, &collector, round);
         }
     });
     Session::Ran(compared(build, &scene, &collector, &ledger, rounds))
