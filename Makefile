@@ -48,6 +48,7 @@ faults:
 bench: assets
 	@sh tests/deps.sh build
 	cargo build --release --locked -p headcount -p headcount-tests --bins
+	cargo build --release --locked -p headcount-tests --bin leaky --features leaky
 	target/release/bench target/bench.json
 
 assets:

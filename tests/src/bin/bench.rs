@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use headcount_tests::bench::report::{self, Figure};
 use headcount_tests::bench::{baseline, bodies, load, process};
+use headcount_tests::campaign::Build;
 use headcount_tests::collector::{Collector, Setup};
 
 /// Rounds of each figure, Headcount and the baseline in turn.
@@ -15,6 +16,8 @@ const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(4);
 /// Connections of the single-event figures.
 const CONNECTIONS: usize = 64;
+/// One worker: the server has one core.
+const CONFIG: &str = "[public]\nworkers = 1\n[log]\nlevel = \"warn\"\n";
 /// Connections of the batch figures.
 const BATCH_CONNECTIONS: usize = 4;
 
@@ -42,10 +45,10 @@ fn run(file: Option<&str>) -> io::Result<()> {
     tell(&format!("{ROUNDS} rounds of {} s each, in turn; server on core 0, load on core 1", ROUND.as_secs()));
     pin("1", std::process::id())?;
     let bare = Baseline::start()?;
-    let setup = Setup::new("bench", "[public]\nworkers = 1\n[log]\nlevel = \"warn\"\n");
+    let setup = Setup::new("bench", CONFIG);
     let headcount = setup.start();
     pin("0", headcount.id())?;
-    let mut figures = Vec::new();
+    let mut figures = durability()?;
     figures.extend(beside(&bare, &headcount, "POST /e, 64 connections", 40, false)?);
     figures.extend(beside(&bare, &headcount, "the same, X-Forwarded-For of a trusted proxy", 40, true)?);
     figures.extend(batches(&headcount)?);
@@ -113,6 +116,30 @@ fn beside(bare: &Baseline, headcount: &Collector, what: &str, agents: usize, for
         Figure::new(&format!("{what}: CPU us per request, durable"), our_costs),
         Figure::new(&format!("{what}: ratio"), ratios),
         Figure::new(&format!("{what}: p99 of the answer at saturation, ms"), late),
+    ])
+}
+
+/// What the syncs cost: the same build twice, once with fdatasync replaced by nothing, in turn.
+fn durability() -> io::Result<Vec<Figure>> {
+    let requests = bodies::beacons(40, false);
+    // A leak of no effect, so that looking one up costs the same in both.
+    let setups = ["in_sync", "no_sync"].map(|leak| Build::Without(leak).setup("bench", CONFIG));
+    let [durable, volatile] = setups.each_ref().map(Setup::start);
+    for collector in [&durable, &volatile] {
+        pin("0", collector.id())?;
+    }
+    let (mut kept, mut unkept, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let (with, _) = cost(durable.id(), durable.public(), &requests, CONNECTIONS)?;
+        let (without, _) = cost(volatile.id(), volatile.public(), &requests, CONNECTIONS)?;
+        kept.push(with);
+        unkept.push(without);
+        ratios.push(with / without);
+    }
+    Ok(vec![
+        Figure::new("POST /e, 64 connections: CPU us per request, fdatasync left out", unkept),
+        Figure::new("the same, synced", kept),
+        Figure::new("the same: ratio, which is the cost of durability", ratios),
     ])
 }
 
