@@ -127,9 +127,9 @@ pub const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 /// Rows of a segment.
 pub const SEGMENT_ROWS: u32 = 500_000;
 /// The first piece of disk that a segment takes; each further piece is as large as what it has, up to [`GROWTH_MAX`].
-pub const GROWTH_MIN: u64 = 1024 * 1024;
+pub const GROWTH_MIN: u64 = 64 * 1024;
 /// The largest piece of disk that a segment takes ahead of need.
-pub const GROWTH_MAX: u64 = 8 * 1024 * 1024;
+pub const GROWTH_MAX: u64 = 1024 * 1024;
 /// Numbers of segments that are reserved on the disk at once.
 pub const BATCHES_RESERVED: u64 = 4_096;
 /// Bytes of a segment.
@@ -145,6 +145,8 @@ pub const SEAL_AGAIN_INTERVAL: Duration = Duration::from_secs(1);
 pub const WRITE_FAILURE_SHOWN: Duration = Duration::from_secs(10);
 /// Rows that wait for one group commit; a commit that would pass it is refused with 503.
 pub const COMMIT_BYTES: usize = 16 * 1024 * 1024;
+/// Turns of a worker that a commit waits for at most while each brings more rows.
+pub const GATHER_TURNS: usize = 16;
 
 /// Idempotency keys that a node remembers, and how long: a day, and another so that a clock that is set forward forgets none early.
 pub const KEYS_REMEMBERED: usize = 1_000_000;

@@ -73,7 +73,8 @@ pub(super) fn allocate(file: &File, offset: u64, length: u64) -> io::Result<()> 
     }
 }
 
-fn write_zeros(file: &File, offset: u64, length: u64) -> io::Result<()> {
+/// Writes `length` zeros at `offset`.
+pub(super) fn write_zeros(file: &File, offset: u64, length: u64) -> io::Result<()> {
     let zeros = vec![0; 64 * 1024];
     let mut written = 0;
     while written < length {

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "each test waits for the tasks that it starts")]
 
 mod crash;
+mod gather;
 mod rig;
 
 use std::fs;
@@ -16,6 +17,7 @@ use tokio::task::LocalSet;
 use super::recover::recover;
 use super::{Log, OpenError, Sealed, Spool, inspect};
 use crate::clock::{Clock, Day, UnixMillis, Zone};
+use crate::limits::GROWTH_MIN;
 use crate::outcome::{Dropped, Outcome, Refused};
 use crate::row::{EVENTS, OUTCOMES};
 
@@ -293,7 +295,7 @@ fn node_and_hash_key_stay_and_a_damaged_one_is_refused() {
 #[test]
 fn a_full_spool_takes_nothing_until_it_has_room_again() {
     let folder = Folder::new("full");
-    let spool = Arc::new(Spool::open(&folder.0, 1 << 20).unwrap());
+    let spool = Arc::new(Spool::open(&folder.0, GROWTH_MIN).unwrap());
     let sealed = with_log(&spool, |log| async move {
         write(&log, &["a"]).await;
         assert!(log.rows().is_err(), "the first piece of disk fills this small spool");

@@ -19,7 +19,7 @@ use super::seen::{Claims, Naming, Seen};
 use super::syncer::{self, Commit, Completed, Syncer, Write};
 use super::{Bounds, Gauge, Spool};
 use crate::clock::{Clock, Day, UnixMillis, Zone};
-use crate::limits::SEGMENT_AGE;
+use crate::limits::{GATHER_TURNS, SEGMENT_AGE};
 use crate::outcome::Outcome;
 use crate::row::{OUTCOMES, Stamp, TableLayout};
 
@@ -149,6 +149,7 @@ impl Log {
                 () = self.wanted.notified() => {}
                 _ = tick.tick() => {}
             }
+            self.gather().await;
             self.commit(&mut giver).await;
         }
     }
@@ -162,6 +163,18 @@ impl Log {
     fn is_drained(&self) -> bool {
         let state = self.state.borrow();
         state.closing && state.pending_bytes == 0 && !state.counts.is_pending() && state.open.is_empty()
+    }
+
+    /// Lets the worker do what is ready to be done before a commit is taken, so that one sync serves all of it. Ends when a turn of the worker has brought
+    /// nothing more, and after [`GATHER_TURNS`] at the latest: there is no timer in it, and who is alone does not wait.
+    async fn gather(&self) {
+        for _ in 0..GATHER_TURNS {
+            let before = self.state.borrow().pending_bytes;
+            tokio::task::yield_now().await;
+            if self.state.borrow().pending_bytes == before {
+                return;
+            }
+        }
     }
 
     async fn commit(&self, giver: &mut Giver<Commit, Completed>) {

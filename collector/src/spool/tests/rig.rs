@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -246,10 +247,15 @@ impl<'d> Rig<'d> {
 
     /// Lets the worker go on until it waits, and hears what receipts say.
     fn poll(&mut self) {
-        let mut context = Context::from_waker(Waker::noop());
+        let woken = Arc::new(Woken(AtomicBool::new(true)));
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut context = Context::from_waker(&waker);
         let _time = self.runtime.enter();
-        if self.worker.as_mut().is_some_and(|worker| worker.as_mut().poll(&mut context).is_ready()) {
-            self.worker = None;
+        // A worker that only lets others go first is woken at once.
+        while woken.0.swap(false, Ordering::Relaxed) {
+            if self.worker.as_mut().is_some_and(|worker| worker.as_mut().poll(&mut context).is_ready()) {
+                self.worker = None;
+            }
         }
         let mut answered = Vec::new();
         self.waiting.retain_mut(|(number, receipt)| match Pin::new(receipt).poll(&mut context) {
@@ -262,6 +268,15 @@ impl<'d> Rig<'d> {
         for (number, result) in answered {
             self.happened(if result.is_ok() { Happened::Kept(number) } else { Happened::Refused(number) });
         }
+    }
+}
+
+/// Remembers that it was woken.
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
