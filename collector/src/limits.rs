@@ -162,8 +162,8 @@ pub const JOURNAL_CHUNK_HASHES: usize = 8_192;
 pub const JOURNAL_FILE_BYTES: u64 = 4 * 1024 * 1024;
 /// ... how long one is written: when either is reached the next begins.
 pub const JOURNAL_FILE_AGE: Duration = Duration::from_hours(3);
-/// Bytes of disk that the journal takes ahead of need: hashes of more segments than a full disk needs removed to have room again.
-pub const JOURNAL_RESERVE_BYTES: u64 = 256 * 1024;
+/// Bytes of disk that the journal takes ahead of need: the hashes of a segment that is due by its size, so that one can be removed from a disk that is full.
+pub const JOURNAL_RESERVE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Hours after a day's start at which it is closed. A shorter time could close a day that is not over; a longer one would keep pseudonyms too long.
 pub const CLOSE_AFTER_HOURS: std::ops::RangeInclusive<u16> = 30..=168;

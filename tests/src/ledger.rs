@@ -1,7 +1,8 @@
 //! The load of fault tests and the ledger of it: every request has a number of its own, so that what was promised is known exactly.
 //!
-//! Events carry their request's name and their place in it as properties `r` and `n`. A number is used once: what got no answer is never repeated, and
-//! another request is sent in its place, until as many as were planned are acknowledged.
+//! Events carry their request's name and their place in it as properties `r` and `n`. A batch that got no answer is sent again under its key until it is
+//! acknowledged, and must be there exactly once, whichever of its tries was stored. A beacon, and a batch that was turned away, is never repeated: another
+//! request is sent in its place, until as many as were planned are acknowledged.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -46,6 +47,10 @@ pub struct Ledger {
     address: RwLock<SocketAddr>,
     next: AtomicU64,
     fates: Mutex<HashMap<(Kind, u64), Fate>>,
+    /// How often each fate was met, by kind and fate.
+    tries: [[AtomicU64; 3]; 2],
+    /// Batches that got no answer, to be sent again.
+    unanswered: Mutex<Vec<u64>>,
     acknowledged: [AtomicU64; 2],
     wanted: [u64; 2],
     /// Requests that nobody has taken on yet.
@@ -101,6 +106,8 @@ impl Ledger {
             address: RwLock::new(address),
             next: AtomicU64::new(1),
             fates: Mutex::default(),
+            tries: Default::default(),
+            unanswered: Mutex::default(),
             acknowledged: Default::default(),
             wanted: [batches, beacons],
             left: [AtomicU64::new(batches), AtomicU64::new(beacons)],
@@ -129,9 +136,18 @@ impl Ledger {
         (number, body)
     }
 
-    /// Notes what became of a request.
+    /// Notes what became of a request, or of another try of it.
     pub fn note(&self, kind: Kind, number: u64, fate: Fate) {
-        self.fates().insert((kind, number), fate);
+        self.tries[kind as usize][fate as usize].fetch_add(1, Ordering::SeqCst);
+        let mut fates = self.fates();
+        let before = fates.get(&(kind, number)).copied();
+        // A retry that is turned away says nothing of the try before it.
+        let fate = if before == Some(Fate::Unanswered) && fate == Fate::TurnedAway { Fate::Unanswered } else { fate };
+        fates.insert((kind, number), fate);
+        drop(fates);
+        if kind == Kind::Batch && fate == Fate::Unanswered {
+            self.unanswered.lock().unwrap_or_else(PoisonError::into_inner).push(number);
+        }
         if fate == Fate::Acknowledged {
             self.acknowledged[kind as usize].fetch_add(1, Ordering::SeqCst);
             let mut stall = self.stall.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,6 +155,12 @@ impl Ledger {
             stall.longest = stall.longest.max(stall.last.map_or(Duration::ZERO, |last| now.duration_since(last)));
             stall.last = Some(now);
         }
+    }
+
+    /// A batch that got no answer, to be sent again, or a request more.
+    fn next(&self, kind: Kind) -> (u64, Vec<u8>) {
+        let again = (kind == Kind::Batch).then(|| self.unanswered.lock().unwrap_or_else(PoisonError::into_inner).pop()).flatten();
+        again.map_or_else(|| self.draw(kind), |number| (number, self.batch(number)))
     }
 
     /// Events of all acknowledged requests.
@@ -156,9 +178,9 @@ impl Ledger {
         self.acknowledged[kind as usize].load(Ordering::SeqCst)
     }
 
-    /// Requests of any kind that met this fate.
-    pub fn count(&self, fate: Fate) -> usize {
-        self.fates().values().filter(|found| **found == fate).count()
+    /// How often this fate was met, by requests of any kind and by their retries.
+    pub fn count(&self, fate: Fate) -> u64 {
+        self.tries.iter().map(|tries| tries[fate as usize].load(Ordering::SeqCst)).sum()
     }
 
     /// Thousandths of the plan that are acknowledged: the least of both kinds.
@@ -205,7 +227,7 @@ impl Ledger {
     }
 
     fn request(&self, kind: Kind, connection: &mut Connection) -> Fate {
-        let (number, body) = self.draw(kind);
+        let (number, body) = self.next(kind);
         let answer = match kind {
             Kind::Batch => {
                 let key = format!("Idempotency-Key: {number}");
@@ -304,7 +326,8 @@ impl Ledger {
     /// What the counts of events that are not stored contradict.
     async fn counted(&self, client: &Client) -> Vec<String> {
         let promised = self.acknowledged(Kind::Batch);
-        let doubtful = self.fates().iter().filter(|((kind, _), fate)| *kind == Kind::Batch && **fate != Fate::Acknowledged).count() as u64;
+        let of_batches = &self.tries[Kind::Batch as usize];
+        let doubtful: u64 = [Fate::TurnedAway, Fate::Unanswered].iter().map(|fate| of_batches[*fate as usize].load(Ordering::SeqCst)).sum();
         let mut contradictions = Vec::new();
         for (site, reason) in [("localhost", "dnt"), ("(unknown)", "unknown_site")] {
             let sql = "SELECT sum(count) FROM outcomes_daily WHERE site = ? AND reason = ?";

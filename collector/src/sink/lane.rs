@@ -141,7 +141,7 @@ impl Lane {
             };
             match verdict {
                 Verdict::Then(_) | Verdict::Again => self.backoff.pause().await,
-                Verdict::Confirm => break self.confirm(segment).await,
+                Verdict::Confirm => break self.confirm(segment),
                 Verdict::TakeApart(Blame::Rows) => break self.divide(segment).await,
                 Verdict::TakeApart(Blame::Disk) => break self.salvage(segment).await,
                 Verdict::PutAside => break self.put_aside(segment),
@@ -235,18 +235,18 @@ impl Lane {
         Happened::Failed(class)
     }
 
-    async fn confirm(&mut self, segment: Segment) {
+    /// In one go, without waiting: whoever reads the figures sees the segment in the spool or in ClickHouse, never in neither.
+    fn confirm(&mut self, segment: Segment) {
         let (rows, batch) = (segment.rows(), segment.header().batch);
         self.backoff = Backoff::default();
         self.refused_in_a_row = 0;
-        match blocking(move || segment.sealed.confirm()).await {
-            Some(Ok(())) => self.metrics.count_confirmed(self.table, rows),
-            Some(Err(unremoved)) => {
+        match segment.sealed.confirm() {
+            Ok(()) => self.metrics.count_confirmed(self.table, rows),
+            Err(unremoved) => {
                 // Whenever it is looked at again, here or after a start, the database is asked, and has it.
                 tracing::error!(batch, kind = %unremoved.source.kind(), "a delivered segment cannot be removed; it is held");
                 self.put_aside(Segment::left_behind(unremoved.sealed));
             }
-            None => {}
         }
     }
 

@@ -3,9 +3,10 @@
 use crate::spool::disk::simulated::{Call, Disk, IO_ERROR, NO_SPACE};
 
 use super::*;
-use crate::limits::{JOURNAL_RESERVE_BYTES, KEY_AGE};
+use crate::limits::KEY_AGE;
 
 const NODE: u64 = 7;
+const RESERVE_BYTES: u64 = 256 * 1024;
 
 /// What a journal gave, chunk by chunk.
 type Found = Vec<(Kind, i64, Vec<u64>)>;
@@ -26,7 +27,7 @@ impl Folder {
     fn open(&self) -> (Journal, Found, u64) {
         let mut found = Vec::new();
         let (journal, damaged) =
-            Journal::open(self.path(), NODE, JOURNAL_RESERVE_BYTES, |kind, at, hashes| found.push((kind, at.0, hashes.to_vec()))).unwrap();
+            Journal::open(self.path(), NODE, RESERVE_BYTES, |kind, at, hashes| found.push((kind, at.0, hashes.to_vec()))).unwrap();
         (journal, found, damaged)
     }
 
@@ -81,7 +82,7 @@ fn what_was_synced_is_there_at_every_later_start_and_the_file_is_written_on() {
         journal.make_room().unwrap();
     }
     assert_eq!(folder.files().len(), 1, "not one file for each start");
-    assert!(folder.content(&folder.files()[0]).len() as u64 >= JOURNAL_RESERVE_BYTES, "room is taken ahead");
+    assert!(folder.content(&folder.files()[0]).len() as u64 >= RESERVE_BYTES, "room is taken ahead");
     let (mut journal, ..) = folder.open();
     for kind in Kind::ALL {
         journal.append(kind, UnixMillis(-5), &[u64::MAX]).unwrap();
@@ -171,7 +172,7 @@ fn a_full_disk_hurts_nothing_that_is_there_and_the_reserve_is_still_to_be_had() 
     let mut journal = written(&folder, 2);
     let reserve: Vec<u64> = hashes(JOURNAL_CHUNK_HASHES as u64);
     folder.0.order(Call::Allocate, 0, NO_SPACE);
-    for _ in 0..(JOURNAL_RESERVE_BYTES / (reserve.len() * HASH + PREFIX) as u64) {
+    for _ in 0..(RESERVE_BYTES / (reserve.len() * HASH + PREFIX) as u64) {
         keep(&mut journal, 3, &reserve).unwrap();
     }
     assert!(folder.0.is_ordered(), "no space was asked for");
