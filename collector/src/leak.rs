@@ -28,6 +28,8 @@
 //! |---|---|
 //! | `no_sync` | what is written to a segment is not synced |
 //! | `no_folder_sync` | names in the spool's folder are not synced |
+//! | `no_part_sync` | ClickHouse does not sync what an insert brings |
+//! | `no_name_sync` | the folders in which ClickHouse's tables and parts have their names are not synced |
 //! | `answered_before_sync` | a commit is answered before it is synced |
 //! | `poisoned_synced_again` | a segment whose sync failed is written and synced again |
 //! | `refused_kept` | what was refused stays in its segment until after the answer |

@@ -270,7 +270,11 @@ impl Collector {
             if let Some(found) = ready(self) {
                 return found;
             }
-            assert!(Instant::now() < deadline, "waited in vain for {what}");
+            assert!(
+                Instant::now() < deadline,
+                "waited in vain for {what}; it said:\n{}",
+                self.seen.iter().cloned().chain(self.said.try_iter()).collect::<Vec<_>>().join("\n")
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -1,7 +1,8 @@
 //! What is acknowledged is stored exactly once although the power went: the real binary, the real engine, a disk that loses what was not synced.
 #![allow(clippy::print_stdout, reason = "it says what it found")]
 
-use headcount_tests::campaign::{Build, Session, power};
+use headcount_tests::campaign::power::{self, Under};
+use headcount_tests::campaign::{Build, Session};
 
 /// Asserts that nothing went wrong; what was skipped has said so.
 fn assert_clean(session: Session) {
@@ -13,16 +14,23 @@ fn assert_clean(session: Session) {
 
 #[test]
 fn a_power_cut_under_the_spool_takes_nothing_that_was_acknowledged() {
-    assert_clean(power::session(Build::Product, 1, 5));
+    assert_clean(power::session(Build::Product, 1, 5, Under::Spool));
 }
 
 #[test]
-fn a_spool_that_does_not_sync_loses_events() {
-    for protection in ["no_sync", "no_folder_sync"] {
-        let found = match power::session(Build::Without(protection), 1, 1) {
-            Session::Ran(found) => found,
-            Session::Skipped(_) => return,
-        };
+fn a_power_cut_under_everything_takes_nothing_that_was_acknowledged() {
+    assert_clean(power::session(Build::Product, 1, 5, Under::Everything));
+}
+
+#[test]
+fn what_is_not_synced_is_lost() {
+    for (protection, under) in [
+        ("no_sync", Under::Spool),
+        ("no_folder_sync", Under::Spool),
+        ("no_part_sync", Under::Everything),
+        ("no_name_sync", Under::Everything),
+    ] {
+        let Session::Ran(found) = power::session(Build::Without(protection), 1, 1, under) else { return };
         println!("{protection}: {found:?}");
         assert!(found.lost > 0, "{protection} was not found");
     }

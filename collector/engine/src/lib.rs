@@ -23,6 +23,7 @@ mod exception;
 mod ffi;
 mod format;
 pub mod limits;
+mod names;
 mod request;
 mod serve;
 mod service;
@@ -165,6 +166,7 @@ impl DataLock {
     /// Makes the folder when it is missing and waits until no other engine uses it. Blocks.
     pub fn take(data_path: &Path) -> Result<Self, EngineError> {
         private_folder(data_path)?;
+        names::sync_above(data_path).map_err(EngineError::path(data_path))?;
         let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
         let folder = rustix::fs::open(data_path, flags, rustix::fs::Mode::empty()).map_err(io::Error::from);
         let folder = folder.map_err(EngineError::path(data_path))?;
@@ -190,6 +192,7 @@ pub struct Engine {
     keeper: std::sync::Mutex<Connection<'static>>,
     library: &'static Library,
     path: CString,
+    data_path: PathBuf,
 }
 
 impl Engine {
@@ -212,7 +215,7 @@ impl Engine {
             CString::new(format!("--mark_cache_size={}", options.memory_bytes / 16))?,
         ];
         let keeper = library.connect(&boot).ok_or_else(|| EngineError::Open { path: options.data_path.clone() })?;
-        Ok(Self { keeper: std::sync::Mutex::new(keeper), library, path })
+        Ok(Self { keeper: std::sync::Mutex::new(keeper), library, path, data_path: options.data_path.clone() })
     }
 
     /// ClickHouse's version as the library states it.

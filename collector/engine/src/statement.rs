@@ -7,6 +7,7 @@ use crate::Engine;
 use crate::exception::Exception;
 use crate::ffi::{Connection, Parameters};
 use crate::format::Joint;
+use crate::names;
 
 /// Who asks, and so what is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,9 @@ impl Statement {
             }
         }
         let result = connection.query(&self.sql, &self.format, &self.parameters)?;
+        if self.access == Access::Full {
+            names::sync(&engine.data_path)?;
+        }
         result.bytes().chunks(PIECE_BYTES).all(take);
         Ok(())
     }
@@ -69,7 +73,8 @@ impl Statement {
         while let Some(piece) = next()? {
             stream.append(&piece)?;
         }
-        stream.commit()
+        stream.commit()?;
+        names::sync(&engine.data_path)
     }
 
     fn connect<'a>(&self, engine: &'a Engine) -> Result<Connection<'a>, Exception> {

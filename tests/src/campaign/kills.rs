@@ -80,6 +80,7 @@ pub fn compared(setup: &Setup, collector: &Collector, ledger: &Ledger, rounds: u
     collector.drained();
     law::assert_holds(collector);
     let judgement = block_on(ledger.judge(&setup.database()));
+    super::say_examples(&judgement);
     Found { parked: parked(collector), ..Found::of(rounds, &judgement) }
 }
 

@@ -107,7 +107,15 @@ pub struct Fault {
 }
 
 /// Every fault of the long campaign.
-pub const FAULTS: &[Fault] = &[kills::FAULT, clock_jumps::FAULT, power::SPOOL, network::CONNECTIONS, network::SILENCE, clickhouse::FAULT];
+pub const FAULTS: &[Fault] = &[
+    kills::FAULT,
+    clock_jumps::FAULT,
+    power::SPOOL,
+    power::EVERYTHING,
+    network::CONNECTIONS,
+    network::SILENCE,
+    clickhouse::FAULT,
+];
 
 /// Numbers that look random and come again with the same seed (xorshift).
 #[derive(Debug)]
@@ -126,6 +134,14 @@ impl Lots {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0 % bound
+    }
+}
+
+/// Says on standard error the first of what a comparison found wrong: the seed alone need not bring it back.
+#[expect(clippy::print_stderr, reason = "it is for whoever reads of a failed session")]
+pub fn say_examples(judgement: &Judgement) {
+    for example in &judgement.examples {
+        eprintln!("wrong: {example}");
     }
 }
 

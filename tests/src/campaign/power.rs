@@ -7,8 +7,6 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use headcount::limits::SEGMENT_AGE;
-
 use super::kills::{CONFIG, compared};
 use super::{Build, Fault, Found, Lots, Session, block_on};
 use crate::bench::process;
@@ -20,27 +18,50 @@ use crate::lossy::{Loss, LossyDisk, Moment};
 pub const SPOOL: Fault = Fault {
     name: "power cut under the spool",
     rounds: 500,
-    session: |build, seed| session(build, seed, if build == Build::Product { ROUNDS } else { 1 }),
+    session: |build, seed| session(build, seed, rounds(build), Under::Spool),
     controls: &["no_sync", "no_folder_sync"],
 };
 
-/// Cuts of a session: each session compares all its rows at the end, which costs as much as some cuts.
-const ROUNDS: u64 = 25;
+/// Under the whole data folder, ClickHouse's files included, as the campaign runs it.
+pub const EVERYTHING: Fault = Fault {
+    name: "power cut under everything",
+    rounds: 500,
+    session: |build, seed| session(build, seed, rounds(build), Under::Everything),
+    controls: &["no_sync", "no_part_sync", "no_name_sync"],
+};
+
+/// What lies on the disk that loses what was not synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Under {
+    /// The spool. ClickHouse is killed with the collector, and its own files stay.
+    Spool,
+    /// All that the collector and ClickHouse keep.
+    Everything,
+}
+
+/// Cuts of a session: each session compares all its rows at the end, which costs as much as some cuts. For a control one is enough.
+fn rounds(build: Build) -> u64 {
+    if build == Build::Product { 25 } else { 1 }
+}
 
 /// The syncs among which the lot chooses the one at which the power goes: those of about a second.
-const SYNCS: u64 = 60;
+const SYNCS: u64 = 100;
 /// The same for a start that recovers.
 const SYNCS_OF_A_START: u64 = 10;
 
-/// `rounds` power cuts under load, with the spool on the disk that loses what was not synced. ClickHouse is killed with the collector; its own files stay.
+/// `rounds` power cuts under load.
 ///
 /// # Panics
 ///
 /// When the collector does not come back, does not deliver, or its metrics contradict each other.
-pub fn session(build: Build, seed: u64, rounds: u64) -> Session {
+pub fn session(build: Build, seed: u64, rounds: u64, under: Under) -> Session {
     let mut lots = Lots::of(seed);
     let setup = build.setup("power", CONFIG);
-    let Some(mut machine) = Machine::new(&setup, &setup.data().join("spool"), "a power cut under the spool") else {
+    let (folder, what) = match under {
+        Under::Spool => (setup.data().join("spool"), SPOOL.name),
+        Under::Everything => (setup.data(), EVERYTHING.name),
+    };
+    let Some(mut machine) = Machine::new(&setup, &folder, what) else {
         return Session::Skipped("the disk that loses what was not synced cannot be mounted".to_owned());
     };
     let first = setup.start();
@@ -54,7 +75,7 @@ pub fn session(build: Build, seed: u64, rounds: u64) -> Session {
         let mut collector = first;
         for _ in 0..rounds {
             collector = match build {
-                Build::Product => machine.cut(&mut lots, collector),
+                Build::Product => machine.cut(&mut lots, &ledger, collector),
                 Build::Without(_) => machine.cut_all(&ledger, collector),
             };
             ledger.moved(collector.public());
@@ -64,9 +85,18 @@ pub fn session(build: Build, seed: u64, rounds: u64) -> Session {
     if build == Build::Product {
         return Session::Ran(compared(&setup, &collector, &ledger, rounds));
     }
-    // What was lost from within a segment leaves damaged frames and parked segments, which take room for good.
-    collector.wait_for_spool();
+    wait_for_what_can_be_delivered(&setup, &collector);
     Session::Ran(Found::of(rounds, &block_on(ledger.judge(&setup.database()))))
+}
+
+/// What was lost from within a segment leaves parked segments, and held ones if ClickHouse has more of one than the disk: nothing else is left to wait for.
+fn wait_for_what_can_be_delivered(setup: &Setup, collector: &Collector) {
+    collector.wait_until("all segments to be delivered, parked or held", |collector| {
+        let held = collector.metric_sum("headcount_held_batches");
+        let names = std::fs::read_dir(setup.data().join("spool")).ok()?.map_while(Result::ok).map(|entry| entry.path());
+        let waiting = names.filter(|path| path.extension().is_some_and(|extension| extension == "open" || extension == "sealed")).count();
+        u32::try_from(waiting).is_ok_and(|waiting| f64::from(waiting) <= held).then_some(())
+    });
 }
 
 /// A collector's data folder on a disk whose power goes.
@@ -82,8 +112,9 @@ impl<'a> Machine<'a> {
         Some(Self { setup, disk: LossyDisk::mount(folder, what)? })
     }
 
-    /// Lets the power go at a moment of the lot, and starts again.
-    pub fn cut(&mut self, lots: &mut Lots, collector: Collector) -> Collector {
+    /// Lets the power go at a moment of the lot, once there is something to lose, and starts again.
+    pub fn cut(&mut self, lots: &mut Lots, ledger: &Ledger, collector: Collector) -> Collector {
+        wait_for_more(ledger, &collector);
         self.disk.cut_after(lots.below(SYNCS), moment(lots));
         self.disk.wait_for_cut(Duration::from_millis(lots.below(1_500)));
         self.lose_power(collector.id(), Loss::drawn(lots));
@@ -94,13 +125,17 @@ impl<'a> Machine<'a> {
         self.setup.start()
     }
 
-    /// The cut that finds the most: all is lost that was not synced since about a second, in which new segments were begun. But who the node is outlives
+    /// The cut that finds the most: all is lost that was not synced since segments were begun and delivered. But who the node is outlives
     /// it also where nothing is synced: the harm to be found is that to events.
     fn cut_all(&mut self, ledger: &Ledger, collector: Collector) -> Collector {
-        let before = ledger.events();
-        collector.wait_until("an acknowledgement", |_| (ledger.events() > before).then_some(()));
+        wait_for_more(ledger, &collector);
         self.disk.settle();
-        self.disk.wait_for_cut(SEGMENT_AGE * 3 / 2);
+        // The first of two deliveries may have been made before, and only be told now.
+        for _ in 0..2 {
+            let delivered = collector.events_inserted();
+            collector.wait_until("a delivery", |collector| (collector.events_inserted() > delivered).then_some(()));
+        }
+        wait_for_more(ledger, &collector);
         self.lose_power(collector.id(), Loss::Everything);
         collector.kill();
         self.setup.start()
@@ -126,6 +161,11 @@ impl<'a> Machine<'a> {
         }
         self.disk.restore(loss);
     }
+}
+
+fn wait_for_more(ledger: &Ledger, collector: &Collector) {
+    let before = ledger.events();
+    collector.wait_until("an acknowledgement", |_| (ledger.events() > before).then_some(()));
 }
 
 /// Killed when dropped, so that a test that fails leaves nothing running.
