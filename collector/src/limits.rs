@@ -147,6 +147,12 @@ pub const WRITE_FAILURE_SHOWN: Duration = Duration::from_secs(10);
 pub const COMMIT_BYTES: usize = 16 * 1024 * 1024;
 /// Turns of a worker that a commit waits for at most while each brings more rows.
 pub const GATHER_TURNS: usize = 16;
+/// Of a disk that is slower: what it takes in this time may wait, as the last commit has shown ...
+pub const COMMIT_WAIT: Duration = Duration::from_secs(1);
+/// ... and so much however slow it is.
+pub const COMMIT_BYTES_SLOW: usize = 64 * 1024;
+/// How long a commit may be under way until everybody who comes is answered with 503 at once, and the collector says that it cannot write.
+pub const COMMIT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Idempotency keys that a node remembers, and how long: a day, and another so that a clock that is set forward forgets none early.
 pub const KEYS_REMEMBERED: usize = 1_000_000;

@@ -23,6 +23,7 @@ pub mod format;
 mod handover;
 pub mod inspect;
 mod locks;
+mod pace;
 pub mod parked;
 mod receipt;
 pub mod recover;
@@ -273,6 +274,8 @@ pub struct Gauge {
     /// When the last commit failed, if none has succeeded since.
     failed: Mutex<Option<Instant>>,
     failing: AtomicBool,
+    /// Commits that have been under way for too long.
+    hanging: AtomicU64,
 }
 
 impl Gauge {
@@ -291,6 +294,7 @@ impl Gauge {
             waiting: Mutex::default(),
             failed: Mutex::default(),
             failing: AtomicBool::new(false),
+            hanging: AtomicU64::new(0),
         }
     }
 
@@ -339,8 +343,11 @@ impl Gauge {
         self.events() + self.parked_events() + self.stripped_events() + self.discarded_events() + self.lost_events()
     }
 
-    /// Whether a commit has failed in the last [`WRITE_FAILURE_SHOWN`] and none has succeeded since.
+    /// Whether a commit has failed in the last [`WRITE_FAILURE_SHOWN`] and none has succeeded since, or one is under way for too long.
     pub fn is_failing(&self) -> bool {
+        if self.hanging.load(Ordering::Relaxed) > 0 {
+            return true;
+        }
         let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.is_some_and(|failed| Clock::monotonic().duration_since(failed) < WRITE_FAILURE_SHOWN)
     }

@@ -13,13 +13,14 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::counts::Counts;
 use super::format::{self, Header, Request, Seed, Totals};
 use super::handover::{self, Giver};
+use super::pace::Pace;
 use super::receipt::{Receipt, Ticket};
 use super::sealed::{Names, Sealed};
 use super::seen::{Claims, Naming, Seen};
 use super::syncer::{self, Commit, Completed, Syncer, Write};
 use super::{Bounds, Gauge, Spool};
 use crate::clock::{Clock, Day, UnixMillis, Zone};
-use crate::limits::{GATHER_TURNS, SEGMENT_AGE};
+use crate::limits::{COMMIT_PATIENCE, GATHER_TURNS, SEGMENT_AGE};
 use crate::outcome::Outcome;
 use crate::row::{OUTCOMES, Stamp, TableLayout};
 
@@ -49,6 +50,7 @@ struct State {
     claims: Claims,
     spare: Vec<Vec<u8>>,
     bounds: Bounds,
+    pace: Pace,
     closing: bool,
 }
 
@@ -88,6 +90,7 @@ impl Log {
             claims: Claims::default(),
             spare: Vec::new(),
             bounds: spool.bounds,
+            pace: Pace::new(spool.bounds.commit_bytes),
             closing: false,
         };
         Rc::new(Self { spool, state: RefCell::new(state), wanted: tokio::sync::Notify::new() })
@@ -117,7 +120,7 @@ impl Log {
     /// Begins one request's rows. Nothing else may touch the log until they are finished or dropped, which the borrow makes sure of.
     pub fn rows(&self) -> Result<Rows<'_>, Unavailable> {
         let state = self.state.borrow_mut();
-        if state.closing || self.gauge().is_full() || state.pending_bytes >= state.bounds.commit_bytes {
+        if state.closing || self.gauge().is_full() || !state.pace.admits(state.pending_bytes) {
             return Err(Unavailable);
         }
         Ok(Rows { log: self, state, naming: Naming::new(self.spool.seen()) })
@@ -187,7 +190,7 @@ impl Log {
             Ok(taken) => taken,
             Err((waiting, result)) => return waiting.complete(result),
         };
-        let completed = giver.give(commit).await;
+        let completed = self.commit_in_time(giver, commit).await;
         let completed = completed.unwrap_or_else(|| Completed { result: Err(io::ErrorKind::BrokenPipe.into()), buffers: Vec::new() });
         let mut state = self.state.borrow_mut();
         state.spare.extend(completed.buffers);
@@ -201,6 +204,23 @@ impl Log {
             ticket.complete(Err(Unavailable));
             waiting.complete(Err(Unavailable));
         }
+    }
+
+    /// Gives a commit away and waits for its end. One that takes too long is told, so that nobody more waits for it.
+    async fn commit_in_time(&self, giver: &mut Giver<Commit, Completed>, commit: Commit) -> Option<Completed> {
+        let bytes = commit.writes.iter().map(|write| write.bytes.len()).sum();
+        let begun = Clock::monotonic();
+        let mut giving = std::pin::pin!(giver.give(commit));
+        let completed = match tokio::time::timeout(COMMIT_PATIENCE, &mut giving).await {
+            Ok(completed) => completed,
+            Err(_elapsed) => {
+                self.state.borrow_mut().pace.hang();
+                let _hanging = self.gauge().hanging();
+                giving.await
+            }
+        };
+        self.state.borrow_mut().pace.end(bytes, Clock::monotonic().duration_since(begun));
+        completed
     }
 }
 

@@ -107,15 +107,8 @@ pub struct Fault {
 }
 
 /// Every fault of the long campaign.
-pub const FAULTS: &[Fault] = &[
-    kills::FAULT,
-    clock_jumps::FAULT,
-    power::SPOOL,
-    power::EVERYTHING,
-    network::CONNECTIONS,
-    network::SILENCE,
-    clickhouse::FAULT,
-];
+pub const FAULTS: &[Fault] =
+    &[kills::FAULT, clock_jumps::FAULT, power::SPOOL, power::EVERYTHING, network::CONNECTIONS, network::SILENCE, clickhouse::FAULT];
 
 /// Numbers that look random and come again with the same seed (xorshift).
 #[derive(Debug)]
