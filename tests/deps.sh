@@ -35,6 +35,17 @@ for proxy in nginx caddy; do
     fi
 done
 
+# Makes system calls fail for the tests. Without it those are skipped and say so.
+if ! command -v strace >/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "headcount: installing strace for the tests of system calls that fail ..." >&2
+        (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends strace) >/dev/null 2>&1 ||
+            echo "headcount: strace cannot be installed: its tests will be skipped" >&2
+    else
+        echo "headcount: strace is not found: its tests will be skipped; on Debian: sudo apt-get install strace" >&2
+    fi
+fi
+
 for browser in chromium chromium-browser google-chrome; do
     command -v "$browser" >/dev/null && exit 0
 done

@@ -22,6 +22,7 @@ pub mod rollup;
 pub mod scan;
 pub mod segments;
 pub mod staged;
+pub mod strace;
 
 use std::path::PathBuf;
 

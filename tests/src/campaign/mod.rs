@@ -4,6 +4,7 @@
 //! the ledger of what was acknowledged. The same sessions run short in `cargo test` and long in `make faults` ([`driver`]). Beside each fault stand the
 //! protections without which it must be found to do harm: a campaign that could not find a loss would prove nothing.
 
+pub mod calls;
 pub mod clickhouse;
 pub mod clock_jumps;
 pub mod driver;
@@ -107,8 +108,16 @@ pub struct Fault {
 }
 
 /// Every fault of the long campaign.
-pub const FAULTS: &[Fault] =
-    &[kills::FAULT, clock_jumps::FAULT, power::SPOOL, power::EVERYTHING, network::CONNECTIONS, network::SILENCE, clickhouse::FAULT];
+pub const FAULTS: &[Fault] = &[
+    kills::FAULT,
+    clock_jumps::FAULT,
+    power::SPOOL,
+    power::EVERYTHING,
+    calls::FAULT,
+    network::CONNECTIONS,
+    network::SILENCE,
+    clickhouse::FAULT,
+];
 
 /// Numbers that look random and come again with the same seed (xorshift).
 #[derive(Debug)]
