@@ -8,7 +8,7 @@ use crate::law;
 use crate::ledger::{EndsTheLoad, Kind, Ledger};
 
 /// As the campaign runs it.
-pub const FAULT: Fault = Fault { name: "kill -9", rounds: 1_000, session, controls: &[] };
+pub const FAULT: Fault = Fault { name: "kill -9", rounds: 1_000, session, controls: &["no_read_back"] };
 
 /// Two workers, so that a retry may come to another one than the first try.
 pub const CONFIG: &str = "[public]\nworkers = 2\n[engine]\nmemory_bytes = 1_073_741_824\n";
