@@ -18,7 +18,7 @@ pub const BROWSER: &str =
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
 
 /// How long any wait lasts before the test fails.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// What a collector is started with.
 #[derive(Debug)]
@@ -263,7 +263,7 @@ impl Collector {
     ///
     /// # Panics
     ///
-    /// When it gives nothing within a minute; `what` says what was waited for.
+    /// When it gives nothing within three minutes; `what` says what was waited for.
     pub fn wait_until<T>(&self, what: &str, mut ready: impl FnMut(&Self) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -283,7 +283,7 @@ impl Collector {
     ///
     /// # Panics
     ///
-    /// When it does not end within a minute.
+    /// When it does not end within three minutes.
     pub fn stop(self) -> ExitStatus {
         self.signal("TERM");
         self.ended()
@@ -293,7 +293,7 @@ impl Collector {
     ///
     /// # Panics
     ///
-    /// When it does not end within a minute.
+    /// When it does not end within three minutes.
     pub fn ended(mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -333,7 +333,7 @@ impl Collector {
     ///
     /// # Panics
     ///
-    /// When it does not drain within a minute.
+    /// When it does not drain within three minutes.
     pub fn drained(&self) {
         self.wait_until("the spool to drain", |collector| (collector.metric("headcount_spool_bytes")? < 0.5).then_some(()));
     }
@@ -368,7 +368,7 @@ impl Collector {
     ///
     /// # Panics
     ///
-    /// When it does not end within a minute.
+    /// When it does not end within three minutes.
     pub fn last_words(mut self) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -384,7 +384,7 @@ impl Collector {
     ///
     /// # Panics
     ///
-    /// When it has not within a minute.
+    /// When it has not within three minutes.
     pub fn wait_for_line(&mut self, text: &str) {
         let deadline = Instant::now() + PATIENCE;
         while !self.log().iter().any(|line| line.contains(text)) {

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use headcount_tests::collector::{Collector, Setup, signal};
 use headcount_tests::law;
-use headcount_tests::ledger::{Fate, Kind, Ledger};
+use headcount_tests::ledger::{EndsTheLoad, Fate, Kind, Ledger};
 
 fn config(spool: &str) -> String {
     format!("[public]\nworkers = 1\n[engine]\nmemory_bytes = 1_073_741_824\n[spool]\n{spool}\n")
@@ -67,6 +67,7 @@ async fn assert_turned_away_then_kept(setup: &Setup, (batches, padding): (u64, u
     let engine = stand_still(setup, &collector);
     let ledger = Ledger::new(collector.public(), batches, 5).padded(padding);
     std::thread::scope(|scope| {
+        let _end = EndsTheLoad(&ledger);
         scope.spawn(|| ledger.send(Kind::Batch));
         collector.wait_until("the spool to be full", |_| (ledger.count(Fate::TurnedAway) > 0).then_some(()));
         collector.wait_until("the alarm", |collector| (collector.readiness() == (503, word.to_owned())).then_some(()));
@@ -76,6 +77,7 @@ async fn assert_turned_away_then_kept(setup: &Setup, (batches, padding): (u64, u
         assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")));
         ledger.note(Kind::Batch, number, Fate::TurnedAway);
         signal(engine, "CONT");
+        collector.wait_until("the rest of the load", |_| (ledger.acknowledged(Kind::Batch) >= batches).then_some(()));
     });
     ledger.send(Kind::Beacon);
     collector.drained();

@@ -1,4 +1,4 @@
-//! The long fault campaign: `faults [--seed N] [--rounds N] [--only NAME]... [--fresh] FINDINGS`. Ends with 1 when anything was lost, doubled or wrong.
+//! The long fault campaign: `faults [--seed N] [--rounds N] [--at-once N] [--only NAME]... [--fresh] FINDINGS`. Ends with 1 when anything was lost, doubled or wrong.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is run for what it prints")]
 
@@ -10,7 +10,7 @@ use headcount_tests::campaign::driver::{self, Plan};
 fn main() -> ExitCode {
     let Some(plan) = plan(std::env::args().skip(1)) else {
         let names: Vec<&str> = FAULTS.iter().map(|fault| fault.name).collect();
-        eprintln!("usage: faults [--seed N] [--rounds N] [--only NAME]... [--fresh] FINDINGS\nnames: {}", names.join(", "));
+        eprintln!("usage: faults [--seed N] [--rounds N] [--at-once N] [--only NAME]... [--fresh] FINDINGS\nnames: {}", names.join(", "));
         return ExitCode::from(2);
     };
     match driver::run(&plan) {
@@ -27,12 +27,13 @@ fn main() -> ExitCode {
 
 /// `None` when the arguments are not understood.
 fn plan(mut arguments: impl Iterator<Item = String>) -> Option<Plan> {
-    let mut plan = Plan { seed: 1, only: Vec::new(), rounds: None, findings: std::path::PathBuf::new() };
+    let mut plan = Plan { seed: 1, only: Vec::new(), rounds: None, at_once: 1, findings: std::path::PathBuf::new() };
     let mut fresh = false;
     while let Some(argument) = arguments.next() {
         match &*argument {
             "--seed" => plan.seed = arguments.next()?.parse().ok()?,
             "--rounds" => plan.rounds = Some(arguments.next()?.parse().ok()?),
+            "--at-once" => plan.at_once = arguments.next()?.parse().ok().filter(|sessions| *sessions > 0)?,
             "--only" => plan.only.push(arguments.next().filter(|name| FAULTS.iter().any(|fault| fault.name == *name))?),
             "--fresh" => fresh = true,
             _ if argument.starts_with('-') => return None,

@@ -28,6 +28,8 @@ pub struct Plan {
     pub only: Vec<String>,
     /// So many rounds of each fault instead of its own number.
     pub rounds: Option<u64>,
+    /// So many sessions of a fault at a time: most of a session is waiting.
+    pub at_once: u64,
     /// Where the findings are kept.
     pub findings: PathBuf,
 }
@@ -62,7 +64,7 @@ pub fn run(plan: &Plan) -> std::io::Result<(String, bool)> {
         findings.of(fault).skipped = None;
         while findings.of(fault).wants(rounds) {
             let finding = findings.of(fault);
-            finding.session(fault, plan.seed);
+            finding.sessions(fault, plan.seed, plan.at_once);
             say(&format!("{}: {}", fault.name, finding.progress(rounds)));
             findings.keep(&plan.findings)?;
         }
@@ -99,10 +101,23 @@ impl Finding {
         self.found.rounds < rounds && self.skipped.is_none() && self.failed.len() < FAILURES
     }
 
-    fn session(&mut self, fault: &Fault, seed: u64) {
-        let seed = seed + self.sessions;
+    /// The next sessions, side by side.
+    fn sessions(&mut self, fault: &Fault, first: u64, at_once: u64) {
         let began = Instant::now();
-        match caught(fault, Build::Product, seed) {
+        let seeds = (0..at_once).map(|session| first + self.sessions + session);
+        let sessions: Vec<(u64, Option<Session>)> = std::thread::scope(|scope| {
+            let running: Vec<_> = seeds.map(|seed| (seed, scope.spawn(move || caught(fault, Build::Product, seed)))).collect();
+            // A session's own panic is caught in it.
+            running.into_iter().map(|(seed, session)| (seed, session.join().ok().flatten())).collect()
+        });
+        for (seed, session) in sessions {
+            self.take(seed, session);
+        }
+        self.seconds += began.elapsed().as_secs();
+    }
+
+    fn take(&mut self, seed: u64, session: Option<Session>) {
+        match session {
             Some(Session::Ran(found)) => {
                 if !found.is_clean() {
                     self.failed.push(seed);
@@ -113,7 +128,6 @@ impl Finding {
             None => self.failed.push(seed),
         }
         self.sessions += 1;
-        self.seconds += began.elapsed().as_secs();
     }
 
     fn progress(&self, rounds: u64) -> String {
@@ -210,7 +224,7 @@ mod tests {
     fn finding(fault: &Fault) -> Finding {
         let mut finding = Finding::default();
         while finding.wants(fault.rounds) {
-            finding.session(fault, 7);
+            finding.sessions(fault, 7, 2);
         }
         for protection in fault.controls {
             finding.controls.insert((*protection).to_owned(), does_harm(fault, protection, 7));
