@@ -39,6 +39,7 @@
 //! | `no_read_back` | what became of an attempt is not asked: nothing, it is taken |
 //! | `no_marker` | the rollup's proof of a batch is not asked for: it is taken to have what the table has |
 //! | `copy_beside_original` | a segment and the copy that took its place both count |
+//! | `wakeup_lost` | the sync thread does not wake the worker whose commit is done |
 //! | `names_not_recalled` | a start does not look which keys and ids the segments hold that it finds |
 //! | `names_lost_with_segment` | a delivered segment is removed without its keys and ids being written down |
 //! | `pending_known` | a key or id whose commit has not ended counts as stored |

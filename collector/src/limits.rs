@@ -242,6 +242,8 @@ pub const BACKUPS_KEPT: usize = 3;
 pub const BACKUP_MANIFEST_BYTES: u64 = 1024 * 1024;
 /// How long a command waits for ClickHouse to answer.
 pub const COMMAND_PATIENCE: Duration = Duration::from_mins(1);
+/// Between two tries to take over a segment that the disk did not let recovery have.
+pub const LEFT_AGAIN_INTERVAL: Duration = Duration::from_mins(1);
 /// How long a command waits for the running collector to carry its order out.
 pub const ORDER_PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at a batch that is held because the database shows what cannot be explained, or because its file cannot be read.

@@ -1,4 +1,5 @@
-//! What becomes of segments that nobody is sending: what an operator has ordered about parked ones, and what a week has made of any.
+//! What becomes of segments that nobody is sending: what an operator has ordered about parked ones, what a week has made of any, and what the disk did not
+//! let recovery have.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, UnixMillis};
-use crate::limits::{ORDERS_INTERVAL, STRIP_INTERVAL};
+use crate::limits::{LEFT_AGAIN_INTERVAL, ORDERS_INTERVAL, STRIP_INTERVAL};
 use crate::shutdown::Stop;
 use crate::spool::parked::{Done, Order};
 use crate::spool::strip::Stripped;
@@ -19,6 +20,7 @@ pub(super) fn start(spool: Arc<Spool>, clock: Clock, sealed: UnboundedSender<Sea
     tokio::spawn(async move {
         let mut failed = false;
         let mut strip_at = Clock::monotonic();
+        let mut again = Clock::monotonic() + LEFT_AGAIN_INTERVAL;
         loop {
             if Clock::monotonic() >= strip_at {
                 strip_at += STRIP_INTERVAL;
@@ -30,6 +32,12 @@ pub(super) fn start(spool: Arc<Spool>, clock: Clock, sealed: UnboundedSender<Sea
             tokio::select! {
                 () = stop.ordered() => return,
                 () = tokio::time::sleep(ORDERS_INTERVAL) => {}
+            }
+            if spool.left() > 0 && Clock::monotonic() >= again {
+                let (spool, sealed) = (Arc::clone(&spool), sealed.clone());
+                // Without a sink it waits in the spool for the next start.
+                let _ = tokio::task::spawn_blocking(move || spool.take_over_left(|segment| drop(sealed.send(segment)))).await;
+                again = Clock::monotonic() + LEFT_AGAIN_INTERVAL;
             }
             let (spool, sealed) = (Arc::clone(&spool), sealed.clone());
             match tokio::task::spawn_blocking(move || spool.obey(|done| follow(done, &sealed))).await {

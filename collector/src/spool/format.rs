@@ -124,11 +124,14 @@ impl Header {
 }
 
 /// The version of a segment that a newer Headcount has written, by its first bytes; `None` for a segment of this version, and for what is none at all.
-/// Such a file is whole for all that this version can know, so it must not be taken for a damaged one.
+/// Such a file is whole for all that this version can know, so it must not be taken for a damaged one; and one of this version, whose version has lost a
+/// bit, not for a newer one: the collector would not start any more. So a version that follows must begin the checksum of its
+/// header with something else.
 pub(super) fn newer_version(start: &[u8]) -> Option<char> {
     let (name, known) = MAGIC.split_at(7);
     let found = start.strip_prefix(name)?.first().filter(|found| found.is_ascii_alphanumeric() && **found > known[0])?;
-    Some(char::from(*found))
+    let as_ours = [&MAGIC, &start[MAGIC.len()..]].concat();
+    Header::decode(&as_ours).is_none().then_some(char::from(*found))
 }
 
 /// What the checksums of a segment's frames and footer begin with.
@@ -368,6 +371,9 @@ mod tests {
         ] {
             assert_eq!(newer_version(start), newer, "{start:?}");
         }
+        let mut flipped = header().encode();
+        flipped[7] = b'3';
+        assert_eq!((newer_version(&flipped), Header::decode(&flipped)), (None, None), "one bit of the version");
     }
 
     #[test]

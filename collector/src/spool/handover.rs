@@ -1,13 +1,14 @@
 //! Where a worker and its sync thread meet: one thing to do goes over, and what came of it comes back. Never two at a time.
 //!
-//! This is all that the two share. It is small and of our own so that its schedules can be enumerated, every one of them: its tests compile this file a
-//! second time, with locks that a scheduler stands behind.
+//! This is all that the two share, behind one lock that neither holds while it waits or wakes. So whatever the two threads do, it is one of the orders of
+//! what they do here, and those are few: a test goes through them (`spool/tests/schedules.rs`).
 
 use std::future::poll_fn;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use super::locks::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use crate::leak;
 
 /// Both ends of a new one.
 pub(super) fn pair<C, D>() -> (Giver<C, D>, Taker<C, D>) {
@@ -115,7 +116,7 @@ impl<C, D> Taker<C, D> {
     pub(super) fn done(&self, done: D) {
         let mut place = self.0.lock();
         place.done = Some(done);
-        let waker = place.waker.take();
+        let waker = place.waker.take().filter(|_| !leak::planted("wakeup_lost"));
         drop(place);
         if let Some(waker) = waker {
             waker.wake();

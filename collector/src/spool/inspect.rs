@@ -7,7 +7,7 @@ use super::disk::{self, File};
 use super::format::{self, Frame, Header, PREFIX, Record, Seed};
 use super::parked::{self, Order};
 use super::recover::{Scan, scan};
-use super::sealed::read_header;
+use super::sealed::{read_header, read_start};
 use super::segment::Range;
 
 /// The folder of damaged pieces within the spool's.
@@ -139,16 +139,15 @@ pub(super) fn good_frames(file: &File, seed: Seed, good: &[Range], mut take: imp
 pub(super) fn inspect(path: PathBuf, state: State) -> io::Result<Listed> {
     let file = disk::open(&path)?;
     let bytes = disk::length(&file)?;
-    let mut start = [0; format::MAGIC.len()];
-    let read = disk::read_at(&file, &mut start, 0)?;
-    let newer = format::newer_version(&start[..read]);
-    let (header, scan) = match read_header(&file)? {
+    let start = read_start(&file)?;
+    let newer = format::newer_version(&start);
+    let (header, scan) = match Header::decode(&start) {
         Some((header, start)) => {
             let scan = scan(&file, header.seed(), start as u64..bytes)?;
             (Some(header), scan)
         }
         None => (None, Scan::default()),
     };
-    let complete = scan.footer_end.is_some();
+    let complete = scan.is_complete();
     Ok(Listed { path, state, header, newer, rows: scan.totals.rows, damaged: scan.damaged.len(), complete, bytes })
 }

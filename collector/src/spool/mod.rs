@@ -16,13 +16,13 @@
 //! The format is described in [`mod@format`]; what happens to what a crash leaves is in [`recover`]; how what is sent
 //! again is recognised is in [`seen`].
 
+mod batches;
 mod counts;
 mod disk;
 pub mod divide;
 pub mod format;
 mod handover;
 pub mod inspect;
-mod locks;
 mod pace;
 pub mod parked;
 mod receipt;
@@ -43,11 +43,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::clock::{Clock, UnixMillis};
-use crate::leak;
 use crate::limits::{
     BATCHES_RESERVED, COMMIT_BYTES, GROWTH_MAX, GROWTH_MIN, JOURNAL_RESERVE_BYTES, LOCK_PATIENCE, SEGMENT_AGE, SEGMENT_BYTES, SEGMENT_ROWS,
     WRITE_FAILURE_SHOWN,
 };
+use batches::{Batches, identity};
 use disk::File;
 use format::Header;
 pub use receipt::Receipt;
@@ -115,6 +115,8 @@ pub struct Spool {
     hasher: Hasher,
     batches: Batches,
     books: Books,
+    /// Segments that the disk did not let recovery take over.
+    left: Mutex<Vec<PathBuf>>,
     _lock: File,
 }
 
@@ -147,7 +149,7 @@ impl Spool {
         let node = u64::from_le_bytes(identity(&file("node")).map_err(failed)?.ok_or_else(|| damaged("node"))?);
         let seen = Seen::open(folder, node, hasher.clone(), bounds.journal_reserve_bytes).map_err(failed)?;
         let books = Books { gauge: Arc::new(Gauge::new(bounds.bytes_max)), seen: Arc::new(seen) };
-        Ok(Self { folder: folder.to_owned(), bounds, node, hasher, batches, books, _lock: lock })
+        Ok(Self { folder: folder.to_owned(), bounds, node, hasher, batches, books, left: Mutex::default(), _lock: lock })
     }
 
     /// Drawn at random when the folder was made; never restored from a backup.
@@ -168,6 +170,26 @@ impl Spool {
     /// What was sent before.
     pub fn seen(&self) -> &Arc<Seen> {
         &self.books.seen
+    }
+
+    fn leave(&self, path: PathBuf) {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).push(path);
+    }
+
+    /// How many segments the disk did not let recovery take over.
+    pub fn left(&self) -> usize {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Tries once more to take over what the disk did not let recovery have, and gives what it gets to `take`. Blocking.
+    pub fn take_over_left(&self, mut take: impl FnMut(Sealed)) {
+        let left = std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
+        for path in left {
+            match recover::take_back(self, &path) {
+                Ok(sealed) => sealed.into_iter().for_each(&mut take),
+                Err(_) => self.leave(path),
+            }
+        }
     }
 
     /// Hash of a client's own key, under bytes that exist only in this folder; never zero.
@@ -194,63 +216,6 @@ fn patiently<T>(mut lock: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 struct Books {
     gauge: Arc<Gauge>,
     seen: Arc<Seen>,
-}
-
-/// Random bytes that are drawn once and kept; `None` when the file is there and has another length.
-fn identity<const LENGTH: usize>(path: &Path) -> io::Result<Option<[u8; LENGTH]>> {
-    if let Some(bytes) = disk::read_small(path)? {
-        return Ok(bytes.try_into().ok());
-    }
-    let mut fresh = [0; LENGTH];
-    getrandom::fill(&mut fresh).map_err(io::Error::other)?;
-    disk::replace_small(path, &fresh)?;
-    Ok(Some(fresh))
-}
-
-/// Gives every segment a number that this node has never given before, also not before a crash: numbers are reserved on disk in blocks.
-#[derive(Debug)]
-struct Batches {
-    path: PathBuf,
-    /// How many are reserved at once.
-    block: u64,
-    state: Mutex<Reserved>,
-}
-
-#[derive(Debug)]
-struct Reserved {
-    next: u64,
-    end: u64,
-}
-
-impl Batches {
-    fn open(path: &Path, block: u64) -> io::Result<Option<Self>> {
-        let next = match disk::read_small(path)? {
-            None => {
-                disk::replace_small(path, &1_u64.to_le_bytes())?;
-                1
-            }
-            Some(bytes) => match <[u8; 8]>::try_from(bytes) {
-                Ok(bytes) => u64::from_le_bytes(bytes),
-                Err(_) => return Ok(None),
-            },
-        };
-        Ok(Some(Self { path: path.to_owned(), block, state: Mutex::new(Reserved { next, end: next }) }))
-    }
-
-    /// The next number. Taken about once a second and worker, so a lock and, each [`BATCHES_RESERVED`] times, a small synced write are of no weight.
-    fn draw(&self) -> io::Result<u64> {
-        let mut reserved = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if reserved.next == reserved.end {
-            let end = reserved.end + self.block;
-            if !leak::planted("numbers_not_reserved") {
-                disk::replace_small(&self.path, &end.to_le_bytes())?;
-            }
-            reserved.end = end;
-        }
-        let batch = reserved.next;
-        reserved.next += 1;
-        Ok(batch)
-    }
 }
 
 /// How full the spool is, and what waits in it. Full at its bound; takes again below nine tenths of it.

@@ -6,7 +6,8 @@
 //!   same number: their rows carry it.
 //! * A damaged segment that was sealed may have been sent already, so nothing of it may go under its number again and nothing under another before
 //!   ClickHouse was asked: it stays as it is, and the sink takes what is good out of it ([`super::divide`]).
-//! * Memory does not grow with what is found: one frame is held at a time.
+//! * A file that the disk does not let read or write stays where it is, and is tried again while the collector runs.
+//! * Memory does not grow with the bytes that are found: one frame is held at a time.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use super::disk::{self, File};
 use super::format::{self, FOOTER, Frame, Header, PREFIX, Record, Seed, Totals};
 use super::inspect::{self, QUARANTINE};
 use super::parked::{self, Order};
-use super::sealed::{Names, Sealed, events_of, read_header};
+use super::sealed::{Names, Sealed, events_of, read_header, read_start};
 use super::segment::{Range, copy, rewrite, sealed_path};
 use super::{Seen, Spool, divide, strip};
 use crate::leak;
@@ -64,9 +65,9 @@ pub fn recover(spool: &Spool) -> Result<Recovered, RecoverError> {
 fn refuse_newer(folder: &Path) -> Result<(), RecoverError> {
     for folder in [folder.to_owned(), folder.join(parked::FOLDER)] {
         for path in disk::list(&folder)?.into_iter().filter(|path| inspect::state_of(path).is_some()) {
-            let mut start = [0; format::MAGIC.len()];
-            let length = disk::read_at(&disk::open(&path)?, &mut start, 0)?;
-            if let Some(found) = format::newer_version(&start[..length]) {
+            // What cannot be read now is neither newer nor older; it stays where it is.
+            let Ok(start) = disk::open(&path).and_then(|file| read_start(&file)) else { continue };
+            if let Some(found) = format::newer_version(&start) {
                 return Err(RecoverError::Newer { path, found });
             }
         }
@@ -79,20 +80,26 @@ fn take_over(spool: &Spool) -> io::Result<Recovered> {
     finish_moves(spool.folder())?;
     divide::recover(spool.folder())?;
     for (path, order) in parked::orders(spool.folder())? {
-        if order == Order::Drop {
-            spool.gauge().discarded(parked_events(spool, &path)?);
+        let events = if order == Order::Drop { parked_events(spool, &path) } else { 0 };
+        match parked::carry_out(&path, order) {
+            Ok(()) => spool.gauge().discarded(events),
+            Err(error) => left_alone(&path, &error),
         }
-        parked::carry_out(&path, order)?;
     }
     for path in disk::list(spool.folder())? {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("fresh") => disk::remove(&path)?,
-            Some("open" | "sealed") => segment(spool, &path, &mut recovered)?,
+            Some("open" | "sealed") => {
+                if let Err(error) = segment(spool, &path, &mut recovered) {
+                    left_alone(&path, &error);
+                    spool.leave(path);
+                }
+            }
             _ => {}
         }
     }
     for path in disk::list(&spool.folder().join(parked::FOLDER))? {
-        spool.gauge().parked(&path, parked_events(spool, &path)?);
+        spool.gauge().parked(&path, parked_events(spool, &path));
         // They take disk until somebody acts, and so count, as they did before the start.
         spool.gauge().add(disk::length(&disk::open(&path)?)?);
     }
@@ -126,14 +133,24 @@ fn finish_moves(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn parked_events(spool: &Spool, path: &Path) -> io::Result<u64> {
-    let file = disk::open(path)?;
-    let Some((header, start)) = read_header(&file)? else { return Ok(0) };
-    let (scan, _) = recall(spool.seen(), &file, &header, start as u64..disk::length(&file)?)?;
-    Ok(events_of(&header, &scan.stated.unwrap_or(scan.totals)))
+/// One file that the disk does not let go of must not keep the others, or the collector, waiting.
+fn left_alone(path: &Path, error: &io::Error) {
+    let file = path.file_name().unwrap_or_default();
+    tracing::error!(?file, kind = ?error.kind(), "a file of the spool cannot be read or written; it stays where it is and is tried again");
 }
 
-/// Takes over the segment at `path`, which was parked and lies in the spool again; `None` when nothing of it can be read.
+/// How many events a parked segment holds, none if the disk does not say.
+fn parked_events(spool: &Spool, path: &Path) -> u64 {
+    let read = || {
+        let file = disk::open(path)?;
+        let Some((header, start)) = read_header(&file)? else { return Ok(0) };
+        let (scan, _) = recall(spool.seen(), &file, &header, start as u64..disk::length(&file)?)?;
+        Ok(events_of(&header, &scan.stated.map_or(scan.totals, |(stated, _)| stated)))
+    };
+    read().inspect_err(|error| left_alone(path, error)).unwrap_or(0)
+}
+
+/// Takes over the segment at `path`, which nobody else knows of; `None` when nothing of it can be read.
 pub(super) fn take_back(spool: &Spool, path: &Path) -> io::Result<Option<Sealed>> {
     let mut recovered = Recovered::default();
     segment(spool, path, &mut recovered)?;
@@ -166,45 +183,43 @@ fn segment(spool: &Spool, path: &Path, recovered: &mut Recovered) -> io::Result<
         return without_header(path, &file, length, recovered);
     };
     let (scan, names) = recall(spool.seen(), &file, &header, start as u64..length)?;
-    let adopt = |header, totals, bytes| adopt(spool, header, totals, bytes).with(names);
-    let was_sealed = scan.stated.is_some() || path.extension().is_some_and(|extension| extension == "sealed");
-    if was_sealed && (scan.footer_end.is_none() || !scan.damaged.is_empty()) {
-        let target = sealed_path(spool.folder(), header.batch);
-        if path != target {
-            disk::rename(path, &target)?;
+    let (totals, bytes) = match scan.stated {
+        Some((stated, _)) if !is_open => (stated, length),
+        None if !is_open => {
+            recovered.sealed.push(adopt(spool, header, scan.totals, length).with(names).without_end());
+            return Ok(());
         }
-        let sealed = adopt(header, scan.stated.unwrap_or(scan.totals), length);
-        recovered.sealed.push(if scan.stated.is_some() { sealed } else { sealed.without_end() });
-        return Ok(());
-    }
-    if scan.totals.rows == 0 && scan.damaged.is_empty() {
-        recovered.empty += 1;
-        return disk::remove(path);
-    }
-    let target = sealed_path(spool.folder(), header.batch);
-    if let Some(end) = scan.footer_end.filter(|_| scan.damaged.is_empty()) {
-        if path != target {
-            disk::truncate(&file, end)?;
-            disk::sync(&file)?;
-            disk::rename(path, &target)?;
+        Some((stated, end)) => {
+            // It has its end, and under another name, which is not on the disk, it may have been sent.
+            let whole = Range { offset: 0, length: end - FOOTER as u64 };
+            (stated, take_place(spool, path, &file, &[whole], (&header, stated))?)
         }
-        recovered.sealed.push(adopt(header, scan.totals, end));
-        return Ok(());
-    }
-    for damaged in &scan.damaged {
-        quarantine(spool.folder(), &header, &file, *damaged)?;
-        recovered.quarantined += 1;
-        recovered.quarantined_bytes += damaged.length;
-    }
-    let start = Range { offset: 0, length: start as u64 };
-    let pieces: Vec<Range> = std::iter::once(start).chain(scan.good).collect();
-    let length = rewrite(&file, &pieces, &scan.totals.encode(header.seed()), &target)?;
-    if path != target {
-        disk::sync_folder(spool.folder())?;
-        disk::remove(path)?;
-    }
-    recovered.sealed.push(adopt(header, scan.totals, length));
+        None => {
+            for damaged in &scan.damaged {
+                quarantine(spool.folder(), &header, &file, *damaged)?;
+                recovered.quarantined += 1;
+                recovered.quarantined_bytes += damaged.length;
+            }
+            if scan.totals.rows == 0 {
+                recovered.empty += u64::from(scan.damaged.is_empty());
+                return disk::remove(path);
+            }
+            let start = Range { offset: 0, length: start as u64 };
+            let pieces: Vec<Range> = std::iter::once(start).chain(scan.good).collect();
+            (scan.totals, take_place(spool, path, &file, &pieces, (&header, scan.totals))?)
+        }
+    };
+    recovered.sealed.push(adopt(spool, header, totals, bytes).with(names));
     Ok(())
+}
+
+/// Seals a segment that was being written, by a copy of what counts of it. A copy in any case: the process that wrote the file may have been killed after a
+/// sync of it had failed, and what is read of it now is then not on the disk, and never will be by syncing it again.
+fn take_place(spool: &Spool, path: &Path, file: &File, pieces: &[Range], (header, totals): (&Header, Totals)) -> io::Result<u64> {
+    let length = rewrite(file, pieces, &totals.encode(header.seed()), &sealed_path(spool.folder(), header.batch))?;
+    disk::sync_folder(spool.folder())?;
+    disk::remove(path)?;
+    Ok(length)
 }
 
 fn adopt(spool: &Spool, header: Header, totals: Totals, bytes: u64) -> Sealed {
@@ -239,10 +254,15 @@ pub(super) struct Scan {
     /// Damaged bytes that have something good behind them.
     pub(super) damaged: Vec<Range>,
     pub(super) totals: Totals,
-    /// What a footer says that the segment holds, whether or not it agrees.
-    pub(super) stated: Option<Totals>,
-    /// Where the file ends, if a footer says so and agrees.
-    pub(super) footer_end: Option<u64>,
+    /// What a footer says that the segment holds, whether or not it agrees, and where it ends.
+    pub(super) stated: Option<(Totals, u64)>,
+}
+
+impl Scan {
+    /// Whether a footer says what was found.
+    pub(super) fn is_complete(&self) -> bool {
+        self.stated.is_some_and(|(stated, _)| stated == self.totals)
+    }
 }
 
 pub(super) fn scan(file: &File, seed: Seed, content: std::ops::Range<u64>) -> io::Result<Scan> {
@@ -273,8 +293,7 @@ pub(super) fn each_frame(
                 offset += length;
             }
             Found::Footer(totals) => {
-                scan.stated = Some(totals);
-                scan.footer_end = (totals == scan.totals).then_some(offset + FOOTER as u64);
+                scan.stated = Some((totals, offset + FOOTER as u64));
                 break;
             }
             Found::Nothing => {

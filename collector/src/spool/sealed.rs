@@ -201,9 +201,15 @@ pub(super) fn events_of(header: &Header, totals: &Totals) -> u64 {
 
 /// Reads the header of a segment; `None` when it is damaged. The second value is where the first frame begins.
 pub(super) fn read_header(file: &File) -> io::Result<Option<(Header, usize)>> {
+    Ok(Header::decode(&read_start(file)?))
+}
+
+/// Reads as much of a file as a header can have.
+pub(super) fn read_start(file: &File) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; HEADER_MAX];
     let length = disk::read_at(file, &mut bytes, 0)?;
-    Ok(Header::decode(&bytes[..length]))
+    bytes.truncate(length);
+    Ok(bytes)
 }
 
 /// Goes through a sealed segment once, checking every byte it gives out.

@@ -91,9 +91,8 @@ impl Spool {
         })?;
         written?;
         // What could not be read is zeros now, so the file is as damaged as it was: it says how much it held.
-        if let Some(stated) = scan.stated {
-            let end = scan.footer_end.unwrap_or(length) - FOOTER as u64;
-            disk::write_at(&copy, &Totals { chain: totals.chain, ..stated }.encode(header.seed()), end)?;
+        if let Some((stated, end)) = scan.stated {
+            disk::write_at(&copy, &Totals { chain: totals.chain, ..stated }.encode(header.seed()), end - FOOTER as u64)?;
         }
         disk::truncate(&copy, length)?;
         disk::sync(&copy)?;
@@ -103,7 +102,7 @@ impl Spool {
             return disk::remove(&fresh).map(|()| 0);
         }
         disk::rename(&fresh, path)?;
-        let events = scan.stated.unwrap_or(scan.totals).rows;
+        let events = scan.stated.map_or(scan.totals, |(stated, _)| stated).rows;
         self.gauge().stripped(path, events);
         drop(held);
         disk::sync_folder(path.parent().unwrap_or(Path::new(".")))?;

@@ -4,7 +4,10 @@
 
 mod crash;
 mod gather;
+mod model;
+mod random;
 mod rig;
+mod schedules;
 
 use std::fs;
 use std::path::PathBuf;

@@ -155,6 +155,9 @@ impl Log {
             self.gather().await;
             self.commit(&mut giver).await;
         }
+        // Who came just before the end and brought nothing that had to be written.
+        let (waiting, result) = self.state.borrow_mut().nothing_to_commit();
+        waiting.complete(result);
     }
 
     /// Takes no more rows; what was taken is committed and sealed, and [`Log::run`] returns.

@@ -9,8 +9,8 @@
 //!
 //! * of a file, writes and lengths. [`Survivors`] says which of them a crash leaves: none, all, or any blocks of them. A sync that fails throws them
 //!   away, and what is seen stays as it was: the next sync succeeds, without them.
-//! * of a folder, names. A file's name is synced with its folder alone. A crash leaves any of the changes, each whole: a file system's journal never
-//!   loses a file between two names. Once one of two folders is synced, the other may still lose its half.
+//! * of a folder, names. A file's name is synced with its folder alone. A crash leaves any of the changes, each whole: no file system's journal
+//!   loses a file between two names. Where a file has come from another folder, syncing the one that it has come to does not take it out of the other.
 
 pub(in crate::spool) mod calls_on;
 mod crash;
@@ -101,7 +101,7 @@ impl Disk {
         moments
     }
 
-    /// How many calls have changed or synced a file after a sync of it had failed.
+    /// How many calls have written or synced a file after a sync of it had failed.
     pub(in crate::spool) fn trusted_too_far(&self) -> u64 {
         self.state().trusted_too_far
     }
@@ -122,6 +122,18 @@ impl Disk {
         *file = Content { now: bytes.to_vec(), durable: bytes.to_vec(), ..Content::default() };
         let folder = state.find(&names[..names.len() - 1]).expect("its folder is there");
         state.sync_names(folder);
+    }
+
+    /// Turns over one bit of a file, wherever it lies.
+    pub(in crate::spool) fn flip(&self, path: &Path, byte: usize, bit: u8) {
+        let mut state = self.state();
+        let inode = relative(path).and_then(|(_, names)| state.find(&names).ok()).expect("a file that is there");
+        let content = state.file_mut(inode);
+        for bytes in [&mut content.now, &mut content.durable] {
+            if let Some(byte) = bytes.get_mut(byte) {
+                *byte ^= 1 << bit;
+            }
+        }
     }
 
     /// Paths of all files, as a process sees them.
@@ -174,7 +186,7 @@ struct State {
     version: u64,
     orders: Vec<Order>,
     chances: Chances,
-    /// Calls that changed or synced a file after a sync of it had failed.
+    /// Calls that wrote or synced a file after a sync of it had failed.
     trusted_too_far: u64,
     mark: usize,
     moments: Option<Vec<Moment>>,
@@ -293,9 +305,7 @@ impl State {
     }
 
     fn change(&mut self, inode: Number, change: Change) {
-        let content = self.touch(inode);
-        change.apply(&mut content.now);
-        content.changes.push(change);
+        self.touch(inode).change(change);
     }
 
     fn folder(&self, inode: Number) -> &Folder {
@@ -350,11 +360,13 @@ impl State {
         if !self.names.iter().any(|change| change.folder == folder) {
             return;
         }
-        let (synced, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.names).into_iter().partition(|change| change.folder == folder);
+        let removed = |change: &NameChange| change.folder == folder && change.inode.is_none();
+        let renamed: BTreeSet<u64> = self.names.iter().filter(|change| removed(change)).map(|change| change.change).collect();
+        let (synced, left): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.names).into_iter().partition(|change| change.folder == folder || renamed.contains(&change.change));
         self.names = left;
-        let durable = &mut self.folder_mut(folder).durable;
         for change in &synced {
-            apply(durable, change);
+            apply(&mut self.folder_mut(change.folder).durable, change);
         }
     }
 }
@@ -364,6 +376,13 @@ fn apply(names: &mut BTreeMap<OsString, Number>, change: &NameChange) {
         Some(inode) => names.insert(change.name.clone(), inode),
         None => names.remove(&change.name),
     };
+}
+
+impl Content {
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.now);
+        self.changes.push(change);
+    }
 }
 
 impl Change {

@@ -1,7 +1,7 @@
 //! A log on a simulated disk, worker and sync thread alike, driven step by step on one thread; and the story of it: what was asked, what was answered,
 //! and what ClickHouse got.
 //!
-//! Rows are 16 bytes: the number of their request and their place in it.
+//! Rows are as empty as their tables allow, but for a text that names their request and their place in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -17,15 +17,17 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::super::Receipt;
 use super::super::disk::simulated::Disk;
+use super::super::divide::Undivided;
 use super::super::format::{Frame, Header, PREFIX, Record, record};
 use super::super::handover::{self, Next, Taker};
 use super::super::recover::{Recovered, recover};
-use super::super::sealed::ReadError;
+use super::super::sealed::{ReadError, RowCount};
 use super::super::syncer::{Commit, Completed, Syncer};
 use super::super::{Bounds, Log, OpenError, Sealed, Spool};
 use super::{DAY, clock, zone};
 use crate::clock::Day;
-use crate::row::{EVENTS, OUTCOMES, TableLayout};
+use crate::row::stored::{self, Value};
+use crate::row::{EVENTS, OUTCOMES, Stamp, TableLayout};
 
 /// Where a request's rows of one kind go: a table and a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,18 +61,20 @@ pub(super) enum Happened {
     Refused(u64),
     /// ClickHouse has the rows of this segment.
     Inserted(u64, Vec<Row>),
+    /// These segments have taken the place of another.
+    Divided(u64, BTreeSet<u64>),
 }
 
 /// Bounds that a few requests meet.
 pub(super) fn small() -> Bounds {
     Bounds {
         bytes_max: 1 << 20,
-        segment_bytes: 4_096,
+        segment_bytes: 8_192,
         segment_rows: 1_000,
         segment_age: Duration::from_hours(1),
-        commit_bytes: 4_096,
+        commit_bytes: 16_384,
         growth_min: 1_024,
-        growth_max: 2_048,
+        growth_max: 4_096,
         batches_reserved: 3,
         journal_reserve_bytes: 256,
     }
@@ -86,6 +90,7 @@ pub(super) enum Broken {
 /// A log that runs. Dropping it is kill -9; the disk keeps what it has.
 pub(super) struct Rig<'d> {
     disk: &'d Disk,
+    pub(super) spool: Arc<Spool>,
     pub(super) log: Rc<Log>,
     runtime: Runtime,
     /// The worker's half of the log, until it has ended.
@@ -93,7 +98,8 @@ pub(super) struct Rig<'d> {
     taker: Taker<Commit, Completed>,
     syncer: Option<Syncer>,
     sealed: UnboundedReceiver<Sealed>,
-    waiting: Vec<(u64, Receipt)>,
+    waiting: Vec<(u64, Receipt, Arc<Woken>)>,
+    worker_woken: Arc<Woken>,
     /// Segments that wait for ClickHouse, in their order.
     pub(super) queue: Vec<Sealed>,
     pub(super) story: Vec<Happened>,
@@ -125,7 +131,7 @@ impl<'d> Rig<'d> {
         let worker: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move { running.commit_until_closed(giver).await });
         let queue = std::mem::take(&mut recovered.sealed);
         let worker = Some(worker);
-        Ok(Self { disk, log, runtime, worker, taker, syncer, sealed, waiting: Vec::new(), queue, story })
+        Ok(Self { disk, spool, log, runtime, worker, taker, syncer, sealed, waiting: Vec::new(), worker_woken: Woken::new(), queue, story })
     }
 
     /// One request with so many rows for each lane; its answer comes with a commit, unless it is refused at once.
@@ -135,7 +141,7 @@ impl<'d> Rig<'d> {
         match receipt {
             Ok((batches, receipt)) => {
                 self.happened(Happened::Taken(number, parts.to_vec(), batches));
-                self.waiting.push((number, receipt));
+                self.waiting.push((number, receipt, Woken::new()));
             }
             Err(batches) => {
                 self.happened(Happened::Taken(number, parts.to_vec(), batches));
@@ -158,8 +164,7 @@ impl<'d> Rig<'d> {
             for _ in 0..*count {
                 let pushed = rows.push(layout, (&zone(), day), 0, |out, stamp| {
                     batches.insert(stamp.batch);
-                    out.extend_from_slice(&number.to_le_bytes());
-                    out.extend_from_slice(&place.to_le_bytes());
+                    put_row(out, layout, stamp, (number, place));
                 });
                 if pushed.is_err() {
                     return Err(batches);
@@ -171,21 +176,31 @@ impl<'d> Rig<'d> {
     }
 
     /// Lets worker and sync thread go on until both wait.
-    pub(super) fn run(&mut self) {
+    pub(super) fn go(&mut self) {
         self.poll();
-        while let Some(mut syncer) = self.syncer.take() {
-            let Next::Given(commit) = self.taker.take_within(Duration::ZERO) else {
-                self.syncer = Some(syncer);
-                break;
-            };
-            // Who waits is answered before anything is sealed.
+        while self.serve() {}
+        self.gather();
+    }
+
+    /// The same; nobody is left who waits for an answer.
+    pub(super) fn run(&mut self) {
+        self.go();
+        assert!(self.waiting.is_empty(), "everybody who waited was woken and answered");
+    }
+
+    /// The sync thread takes one commit, if there is one. Who waits is answered before anything is sealed.
+    pub(super) fn serve(&mut self) -> bool {
+        let Some(mut syncer) = self.syncer.take() else { return false };
+        let next = self.taker.take_within(Duration::ZERO);
+        let given = matches!(next, Next::Given(_));
+        if let Next::Given(commit) = next {
             syncer.serve(commit, |completed| {
                 self.taker.done(completed);
                 self.poll();
             });
-            self.syncer = Some(syncer);
         }
-        self.gather();
+        self.syncer = Some(syncer);
+        given
     }
 
     /// Seals every segment that is open.
@@ -196,6 +211,16 @@ impl<'d> Rig<'d> {
         }
         self.run();
         self.log.set_segment_age(Duration::from_hours(1));
+    }
+
+    /// Tries again what the disk did not take: to seal segments, and to take over what recovery could not have.
+    pub(super) fn again(&mut self) {
+        if let Some(syncer) = &mut self.syncer {
+            syncer.seal_again();
+        }
+        self.gather();
+        let queue = &mut self.queue;
+        self.spool.take_over_left(|sealed| queue.push(sealed));
     }
 
     /// Stops in order: everything that was taken is committed and sealed.
@@ -221,7 +246,11 @@ impl<'d> Rig<'d> {
         let batch = sealed.header().batch;
         let rows = match content(&sealed) {
             Ok(rows) => rows,
-            Err(error) => return Some(Err(format!("segment {batch}: {error}"))),
+            Err(ReadError::Damaged) => return Some(self.salvage(sealed)),
+            Err(ReadError::Io(_)) => {
+                self.queue.push(sealed);
+                return Some(Ok(()));
+            }
         };
         match inserted(&self.story, batch) {
             None => self.happened(Happened::Inserted(batch, rows)),
@@ -231,6 +260,49 @@ impl<'d> Rig<'d> {
         // What cannot be removed is asked for again at the next start.
         let _ = sealed.confirm();
         Some(Ok(()))
+    }
+
+    /// The good rows of a damaged segment go on in another, unless ClickHouse has it after all.
+    fn salvage(&mut self, sealed: Sealed) -> Result<(), String> {
+        let (batch, rows) = (sealed.header().batch, sealed.rows());
+        let there = inserted(&self.story, batch).map(|rows| rows.len() as u64);
+        match (there, rows) {
+            (Some(there), RowCount::Exactly(rows)) if there == rows => drop(sealed.confirm()),
+            (Some(there), RowCount::AtLeast(rows)) if there >= rows => drop(sealed.confirm()),
+            (Some(there), rows) => return Err(format!("damaged segment {batch} has {rows:?} rows, and ClickHouse {there}")),
+            (None, _) => {
+                let pieces = sealed.salvage(&self.spool).map(|salvaged| salvaged.piece.into_iter().collect());
+                self.replace(batch, pieces);
+            }
+        }
+        Ok(())
+    }
+
+    /// Divides the oldest segment, as if ClickHouse had refused a row in it.
+    pub(super) fn divide(&mut self) {
+        if self.queue.is_empty() {
+            return;
+        }
+        let sealed = self.queue.remove(0);
+        // What may be there already is not divided.
+        if inserted(&self.story, sealed.header().batch).is_some() {
+            return self.queue.push(sealed);
+        }
+        let batch = sealed.header().batch;
+        let pieces = sealed.divide(&self.spool).map(Vec::from);
+        self.replace(batch, pieces);
+    }
+
+    fn replace(&mut self, batch: u64, pieces: Result<Vec<Sealed>, Undivided>) {
+        match pieces {
+            Ok(pieces) => {
+                self.happened(Happened::Divided(batch, pieces.iter().map(|piece| piece.header().batch).collect()));
+                self.queue.extend(pieces);
+            }
+            Err(Undivided::Indivisible(sealed)) => drop(sealed.park()),
+            Err(Undivided::Later(sealed, _)) => self.queue.push(*sealed),
+            Err(Undivided::Undecided(_)) => {}
+        }
     }
 
     /// ClickHouse will not have the oldest segment.
@@ -245,25 +317,26 @@ impl<'d> Rig<'d> {
         self.disk.mark(self.story.len());
     }
 
-    /// Lets the worker go on until it waits, and hears what receipts say.
-    fn poll(&mut self) {
-        let woken = Arc::new(Woken(AtomicBool::new(true)));
-        let waker = Waker::from(Arc::clone(&woken));
-        let mut context = Context::from_waker(&waker);
+    /// Lets whoever was woken go on until they wait again: the worker, and those who hold receipts.
+    pub(super) fn poll(&mut self) {
         let _time = self.runtime.enter();
-        // A worker that only lets others go first is woken at once.
-        while woken.0.swap(false, Ordering::Relaxed) {
-            if self.worker.as_mut().is_some_and(|worker| worker.as_mut().poll(&mut context).is_ready()) {
+        while self.worker_woken.take() {
+            let waker = Waker::from(Arc::clone(&self.worker_woken));
+            let Some(worker) = &mut self.worker else { break };
+            if worker.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
                 self.worker = None;
             }
         }
         let mut answered = Vec::new();
-        self.waiting.retain_mut(|(number, receipt)| match Pin::new(receipt).poll(&mut context) {
-            Poll::Ready(result) => {
-                answered.push((*number, result));
-                false
+        self.waiting.retain_mut(|(number, receipt, woken)| {
+            let waker = Waker::from(Arc::clone(woken));
+            match woken.take().then(|| Pin::new(receipt).poll(&mut Context::from_waker(&waker))) {
+                Some(Poll::Ready(result)) => {
+                    answered.push((*number, result));
+                    false
+                }
+                Some(Poll::Pending) | None => true,
             }
-            Poll::Pending => true,
         });
         for (number, result) in answered {
             self.happened(if result.is_ok() { Happened::Kept(number) } else { Happened::Refused(number) });
@@ -271,33 +344,72 @@ impl<'d> Rig<'d> {
     }
 }
 
-/// Remembers that it was woken.
+/// Whether somebody was woken and has not looked yet; everybody looks once unasked.
+#[derive(Debug)]
 struct Woken(AtomicBool);
 
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
+impl Woken {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicBool::new(true)))
+    }
+
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::SeqCst)
     }
 }
 
-/// The rows of a sealed segment, every checksum being checked.
-pub(super) fn content(sealed: &Sealed) -> Result<Vec<Row>, String> {
-    let said = |error: ReadError| error.to_string();
-    let mut reader = sealed.reader().map_err(said)?;
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// The rows of a sealed segment, every checksum being checked, and that each row carries the segment's number.
+pub(super) fn content(sealed: &Sealed) -> Result<Vec<Row>, ReadError> {
+    let mut reader = sealed.reader()?;
     let mut found = Vec::new();
-    while let Some(rows) = reader.next_rows().map_err(said)? {
-        found.extend(rows_in(rows)?);
+    while let Some(rows) = reader.next_rows()? {
+        found.extend(rows_in(sealed.header(), rows));
     }
     Ok(found)
 }
 
-fn rows_in(bytes: &[u8]) -> Result<Vec<Row>, String> {
-    let (rows, rest) = bytes.as_chunks::<16>();
-    let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
-    if rest.is_empty() { Ok(rows.iter().map(|row| (number(&row[..8]), number(&row[8..]))).collect()) } else { Err("torn rows".to_owned()) }
+fn put_row(out: &mut Vec<u8>, layout: &TableLayout, stamp: Stamp, (number, place): Row) {
+    let mut named = false;
+    for (column, kind) in layout.columns {
+        match (*column, *kind) {
+            ("node", _) => out.extend_from_slice(&stamp.node.to_le_bytes()),
+            ("batch", _) => out.extend_from_slice(&stamp.batch.to_le_bytes()),
+            (_, "String") if !named => {
+                named = true;
+                let text = format!("{number}.{place}");
+                out.push(u8::try_from(text.len()).unwrap());
+                out.extend_from_slice(text.as_bytes());
+            }
+            (_, "UInt8" | "Bool" | "String" | "Map(String, String)") => out.push(0),
+            (_, "UInt16" | "Date") => out.extend_from_slice(&[0; 2]),
+            (_, "UInt32") => out.extend_from_slice(&[0; 4]),
+            _ => out.extend_from_slice(&[0; 8]),
+        }
+    }
 }
 
-/// What lies at each place of a segment's file: offset and length of each frame, and its rows. Nothing is checked.
+/// A row that nobody has sent stands for one that cannot be read, or that another segment should hold.
+const NOBODYS: Row = (0, 0);
+
+fn rows_in(header: &Header, bytes: &[u8]) -> Vec<Row> {
+    let Ok(layout) = stored::layout_of(&header.table, header.schema_id, &header.columns) else { return vec![NOBODYS] };
+    let named = |row: &stored::Row<'_>| {
+        let mut values = row.values();
+        let stamp = (values.next()?.1, values.next()?.1);
+        let text = values.find_map(|(_, value)| if let Value::Text(text) = value { Some(text) } else { None })?;
+        let (number, place) = text.split_once('.')?;
+        (stamp == (Value::Number(header.node), Value::Number(header.batch))).then_some((number.parse().ok()?, place.parse().ok()?))
+    };
+    stored::walk(layout, bytes).map(|row| row.ok().as_ref().and_then(named).unwrap_or(NOBODYS)).collect()
+}
+
+/// Where each frame lies in a segment's file, and its rows, until one is not sound.
 pub(super) fn frames(bytes: &[u8]) -> Vec<(std::ops::Range<usize>, Vec<Row>)> {
     let Some((header, mut offset)) = Header::decode(bytes) else { return Vec::new() };
     let mut found = Vec::new();
@@ -306,7 +418,7 @@ pub(super) fn frames(bytes: &[u8]) -> Vec<(std::ops::Range<usize>, Vec<Row>)> {
         let end = offset + PREFIX + length;
         let frame = bytes.get(offset + PREFIX..end).and_then(|body| Frame::decode(body, checksum, header.seed()));
         let Some(frame) = frame else { break };
-        found.push((offset..end, rows_in(frame.rows).unwrap_or_default()));
+        found.push((offset..end, rows_in(&header, frame.rows)));
         offset = end;
     }
     found
@@ -316,14 +428,14 @@ pub(super) fn frames(bytes: &[u8]) -> Vec<(std::ops::Range<usize>, Vec<Row>)> {
 pub(super) fn inserted(story: &[Happened], batch: u64) -> Option<&Vec<Row>> {
     story.iter().find_map(|happened| match happened {
         Happened::Inserted(found, rows) if *found == batch => Some(rows),
-        Happened::Inserted(..) | Happened::Taken(..) | Happened::Kept(_) | Happened::Refused(_) => None,
+        Happened::Inserted(..) | Happened::Taken(..) | Happened::Kept(_) | Happened::Refused(_) | Happened::Divided(..) => None,
     })
 }
 
 /// Segments whose numbers were given.
 pub(super) fn batches(story: &[Happened]) -> BTreeSet<u64> {
     let of = |happened: &Happened| match happened {
-        Happened::Taken(_, _, batches) => batches.clone(),
+        Happened::Taken(_, _, batches) | Happened::Divided(_, batches) => batches.clone(),
         Happened::Kept(_) | Happened::Refused(_) | Happened::Inserted(..) => BTreeSet::new(),
     };
     story.iter().flat_map(of).collect()
@@ -338,7 +450,7 @@ pub(super) fn found(story: &[Happened], waiting: &[Sealed], disk: &Disk) -> Resu
         }
     }
     for sealed in waiting {
-        let rows = content(sealed)?;
+        let rows = content(sealed).map_err(|error| error.to_string())?;
         match inserted(story, sealed.header().batch) {
             None => all.extend(rows),
             Some(there) if *there == rows => {}
@@ -357,8 +469,17 @@ pub(super) fn found(story: &[Happened], waiting: &[Sealed], disk: &Disk) -> Resu
     Ok(counted)
 }
 
+/// What need not be as it was promised.
+#[derive(Debug, Default)]
+pub(super) struct Excused {
+    /// A disk that fails may not let what was refused be cut off.
+    pub(super) refused: bool,
+    /// These frames were damaged.
+    pub(super) damaged: BTreeSet<(u64, Lane)>,
+}
+
 /// Compares what is found with what was promised: what was kept is there, what was refused is not, and what got no answer is there whole or not at all.
-pub(super) fn judge(story: &[Happened], mut found: BTreeMap<Row, u32>) -> Result<(), String> {
+pub(super) fn judge(story: &[Happened], mut found: BTreeMap<Row, u32>, excused: &Excused) -> Result<(), String> {
     if let Some((row, times)) = found.iter().find(|(_, times)| **times > 1) {
         return Err(format!("row {row:?} is there {times} times"));
     }
@@ -367,7 +488,7 @@ pub(super) fn judge(story: &[Happened], mut found: BTreeMap<Row, u32>) -> Result
         match happened {
             Happened::Kept(number) => drop(kept.insert(*number)),
             Happened::Refused(number) => drop(refused.insert(*number)),
-            Happened::Taken(..) | Happened::Inserted(..) => {}
+            Happened::Taken(..) | Happened::Inserted(..) | Happened::Divided(..) => {}
         }
     }
     for happened in story {
@@ -377,13 +498,35 @@ pub(super) fn judge(story: &[Happened], mut found: BTreeMap<Row, u32>) -> Result
             let there = (place..place + count).filter(|place| found.remove(&(*number, *place)).is_some()).count() as u64;
             place += count;
             match there {
+                _ if excused.damaged.contains(&(*number, *lane)) => {}
                 0 if kept.contains(number) => return Err(format!("request {number} was kept, and its rows of {lane:?} are lost")),
                 0 => {}
                 there if there < *count => return Err(format!("request {number} has {there} of {count} rows of {lane:?}")),
-                _ if refused.contains(number) => return Err(format!("request {number} was refused, and its rows of {lane:?} are there")),
+                _ if refused.contains(number) && !excused.refused => {
+                    return Err(format!("request {number} was refused, and its rows of {lane:?} are there"));
+                }
                 _ => {}
             }
         }
     }
     if found.is_empty() { Ok(()) } else { Err(format!("rows that were never sent: {found:?}")) }
+}
+
+/// Where a row was to go.
+pub(super) fn lane_of(story: &[Happened], (number, place): (u64, u64)) -> Option<Lane> {
+    story.iter().find_map(|happened| match happened {
+        Happened::Taken(taken, parts, _) if *taken == number => {
+            let mut end = 0;
+            parts.iter().find_map(|(lane, count)| {
+                end += count;
+                (place < end).then_some(*lane)
+            })
+        }
+        Happened::Taken(..) | Happened::Kept(_) | Happened::Refused(_) | Happened::Inserted(..) | Happened::Divided(..) => None,
+    })
+}
+
+/// Segments and what was put aside, as opposed to the few files that say who the node is.
+pub(super) fn is_counted(path: &std::path::Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "sealed" || extension == "open" || extension == "damaged")
 }

@@ -162,7 +162,8 @@ pub(in crate::spool) fn truncate(file: &File, length: u64) -> io::Result<()> {
     };
     let mut disk = handle.disk();
     disk.begin(Call::Truncate)?;
-    disk.change(handle.inode, Change::Length(size(length)));
+    // Who cuts a file off trusts nothing that is in it.
+    disk.file_mut(handle.inode).change(Change::Length(size(length)));
     Ok(())
 }
 
