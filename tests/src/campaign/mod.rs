@@ -11,6 +11,7 @@ pub mod driver;
 pub mod kills;
 pub mod network;
 pub mod power;
+pub mod simulated;
 
 use std::ops::AddAssign;
 use std::time::Duration;
@@ -111,6 +112,7 @@ pub struct Fault {
 pub const FAULTS: &[Fault] = &[
     kills::FAULT,
     clock_jumps::FAULT,
+    simulated::FAULT,
     power::SPOOL,
     power::EVERYTHING,
     calls::FAULT,

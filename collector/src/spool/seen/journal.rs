@@ -21,6 +21,7 @@
 //! * What follows the last good chunk is the torn end of a write that removed no segment; a start cuts it off.
 //! * A damaged chunk with good ones behind it is skipped and counted. At worst a retry of what it held is stored again; a start never fails over it.
 //! * After a write or sync that failed the file is left alone for ever: the system may have thrown its pages away. What it was to take goes into a new one.
+//! * So is every file that an earlier process has left: nobody knows whether its last sync had failed. A start begins a new one.
 //! * A file goes when everything in it is forgotten.
 
 use std::io;
@@ -107,9 +108,7 @@ impl Journal {
         for path in disk::list(&journal.folder)? {
             let Some(number) = number_of(&path) else { continue };
             journal.next_number = number + 1;
-            journal.close();
             match Current::read(path, Seed::of(node, number), &mut take) {
-                Ok((current, 0)) => journal.current = Some(current),
                 Ok((current, pieces)) => {
                     damaged += pieces;
                     journal.past.extend(current.into_past());
@@ -214,7 +213,7 @@ impl Journal {
 }
 
 impl Current {
-    /// Reads a file, gives `take` its hashes and cuts off its torn end; returns it, ready to be written on, and how many damaged pieces it has.
+    /// Reads a file, gives `take` its hashes and cuts off its torn end; returns it, and how many damaged pieces it has.
     fn read(path: PathBuf, seed: Seed, take: &mut impl FnMut(Kind, UnixMillis, &[u64])) -> io::Result<(Self, u64)> {
         let file = disk::open(&path)?;
         let mut chunks = Chunks { file: &file, seed, body: Vec::new(), hashes: Vec::new() };

@@ -72,7 +72,7 @@ fn written(folder: &Folder, count: u64) -> Journal {
 }
 
 #[test]
-fn what_was_synced_is_there_at_every_later_start_and_the_file_is_written_on() {
+fn what_was_synced_is_there_at_every_later_start_which_begins_a_file_of_its_own() {
     let folder = Folder::new();
     drop(written(&folder, 3));
     for start in 4..=6 {
@@ -81,8 +81,8 @@ fn what_was_synced_is_there_at_every_later_start_and_the_file_is_written_on() {
         keep(&mut journal, start.cast_signed(), &hashes(start)).unwrap();
         journal.make_room().unwrap();
     }
-    assert_eq!(folder.files().len(), 1, "not one file for each start");
-    assert!(folder.content(&folder.files()[0]).len() as u64 >= RESERVE_BYTES, "room is taken ahead");
+    assert_eq!(folder.files().len(), 4, "the sync of an earlier process may have failed");
+    assert!(folder.content(&folder.files()[3]).len() as u64 >= RESERVE_BYTES, "room is taken ahead");
     let (mut journal, ..) = folder.open();
     for kind in Kind::ALL {
         journal.append(kind, UnixMillis(-5), &[u64::MAX]).unwrap();
@@ -93,7 +93,7 @@ fn what_was_synced_is_there_at_every_later_start_and_the_file_is_written_on() {
 }
 
 #[test]
-fn a_torn_end_is_cut_off_at_any_byte_and_written_over() {
+fn a_torn_end_is_cut_off_at_any_byte() {
     let folder = Folder::new();
     drop(written(&folder, 4));
     let path = folder.files().remove(0);
@@ -110,6 +110,7 @@ fn a_torn_end_is_cut_off_at_any_byte_and_written_over() {
             keep(&mut journal, 4, &hashes(4)).unwrap();
             drop(journal);
             assert_eq!(folder.open().1, chunks(4), "cut at {cut} of {length}");
+            disk::remove(&folder.files()[1]).unwrap();
         }
     }
 }
@@ -125,11 +126,10 @@ fn a_damaged_chunk_is_skipped_and_counted_and_the_next_are_read() {
         let mut damaged = content.clone();
         damaged[position] ^= 0x40;
         folder.0.put(&path, &damaged);
-        let (journal, found, pieces) = folder.open();
+        let (_, found, pieces) = folder.open();
         let mut rest = chunks(4);
         rest.remove(1);
         assert_eq!((found, pieces), (rest, 1), "byte {position}");
-        assert!(journal.current.is_none(), "a file with damage is not written on");
     }
 }
 
@@ -139,11 +139,12 @@ fn bytes_of_another_file_or_node_are_not_taken_for_its_own() {
     drop(written(&folder, 2));
     let path = folder.files().remove(0);
     disk::rename(&path, &folder.path().join("00000000000000aa.journal")).unwrap();
-    assert_eq!(folder.open().1, []);
     folder.0.put(&folder.path().join("notes.txt"), b"not a journal");
     folder.order(Call::Read);
-    let (mut journal, found, damaged) = folder.open();
+    let (_, found, damaged) = folder.open();
     assert_eq!((found, damaged), (Vec::new(), 1), "what cannot be read does not stop the start");
+    let (mut journal, found, damaged) = folder.open();
+    assert_eq!((found, damaged), (Vec::new(), 0));
     keep(&mut journal, 1, &[1]).unwrap();
     assert!(disk::exists(&folder.path().join("00000000000000ab.journal")).unwrap());
 }
