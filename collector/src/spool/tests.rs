@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "each test waits for the tasks that it starts")]
 
 mod crash;
+mod fixtures;
 mod gather;
 mod model;
 mod random;
@@ -92,12 +93,16 @@ pub(super) async fn write(log: &Log, texts: &[&str]) {
 }
 
 pub(super) fn content(sealed: &Sealed) -> String {
+    String::from_utf8(content_bytes(sealed)).unwrap()
+}
+
+fn content_bytes(sealed: &Sealed) -> Vec<u8> {
     let mut reader = sealed.reader().unwrap();
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     while let Some(rows) = reader.next_rows().unwrap() {
-        text.push_str(std::str::from_utf8(rows).unwrap());
+        bytes.extend_from_slice(rows);
     }
-    text
+    bytes
 }
 
 #[test]
