@@ -243,7 +243,9 @@ impl Connection {
                     self.happens();
                     continue;
                 }
-                Some(Fault::HalfClosed(_) | Fault::Throttled(_) | Fault::Refused(_)) | None => {}
+                // It was to come within the insert, and the insert was over before it.
+                Some(Fault::HalfClosed(_)) => self.happens(),
+                Some(Fault::Throttled(_) | Fault::Refused(_)) | None => {}
             }
             *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = None;
             if client.write_all(&buffer[..count]).is_err() {

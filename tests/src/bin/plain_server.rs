@@ -47,8 +47,12 @@ async fn respond(service: &Service, request: Request<Incoming>) -> Response<Answ
     }
     let uri = format!("/?{}", query.split('&').filter(|pair| *pair != "decompress=1").collect::<Vec<_>>().join("&"));
     let (head, body) = request.into_parts();
-    let rows = body.collect().await.ok().and_then(|body| decompress(&body.to_bytes()));
-    let mut request = Request::new(Full::new(rows.unwrap_or_default()));
+    let Some(rows) = body.collect().await.ok().and_then(|body| decompress(&body.to_bytes())) else {
+        // Half an insert is no insert: a server says so, and never that it has it.
+        let sql = "SELECT throwIf(1, 'The rows ended early', toInt16(210)) SETTINGS allow_custom_error_code_in_throwif = 1";
+        return service.answer(Request::new(Full::new(Bytes::from_static(sql.as_bytes())))).await;
+    };
+    let mut request = Request::new(Full::new(rows));
     *request.method_mut() = head.method;
     *request.uri_mut() = uri.parse().expect("a part of a target is one");
     service.answer(request).await
