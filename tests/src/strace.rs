@@ -50,7 +50,8 @@ impl Strace {
         let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("strace was there before");
         let said = process.stderr.take().expect("it was piped");
         let (tell, attached) = std::sync::mpsc::channel();
-        std::thread::spawn(move || BufReader::new(said).lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        // It is read to its end, whether anybody listens or not: strace names every thread that begins, and a closed pipe would be the end of it.
+        std::thread::spawn(move || BufReader::new(said).lines().map_while(Result::ok).for_each(|line| drop(tell.send(line))));
         let strace = Self { process, folder };
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -20,6 +20,8 @@ pub struct Order {
     pub call: &'static str,
     /// What becomes of it, as strace is told.
     pub result: &'static str,
+    /// How many calls of a thread it hits in a row.
+    pub times: u64,
     /// Who notices it.
     pub noticed: Noticed,
 }
@@ -37,19 +39,20 @@ pub enum Noticed {
 
 /// All that is tried.
 pub const ORDERS: &[Order] = &[
-    Order { call: "fdatasync", result: "error=EIO", noticed: Noticed::ByWhoWaits },
-    Order { call: "fdatasync", result: "error=ENOSPC", noticed: Noticed::ByWhoWaits },
-    Order { call: "fsync", result: "error=EIO", noticed: Noticed::ByWhoWaits },
-    Order { call: "pwrite64", result: "error=ENOSPC", noticed: Noticed::ByWhoWaits },
-    Order { call: "pwrite64", result: "error=EIO", noticed: Noticed::ByWhoWaits },
-    Order { call: "pwrite64", result: "error=EINTR", noticed: Noticed::ByNobody },
-    Order { call: "fallocate", result: "error=ENOSPC", noticed: Noticed::ByWhoWaits },
-    Order { call: "fallocate", result: "error=EINTR", noticed: Noticed::ByNobody },
-    Order { call: "openat", result: "error=EMFILE", noticed: Noticed::ByWhoWaits },
-    Order { call: "rename", result: "error=EIO", noticed: Noticed::ByNobody },
-    Order { call: "unlink", result: "error=EIO", noticed: Noticed::ByNobody },
-    Order { call: "fdatasync", result: "delay_enter=200ms", noticed: Noticed::ByNobody },
-    Order { call: "fdatasync", result: "delay_enter=5s", noticed: Noticed::ByWhoComes },
+    Order { call: "fdatasync", result: "error=EIO", times: 1, noticed: Noticed::ByWhoWaits },
+    Order { call: "fdatasync", result: "error=ENOSPC", times: 1, noticed: Noticed::ByWhoWaits },
+    // One folder sync alone may be the journal's, which is tried again later and which nobody waits for.
+    Order { call: "fsync", result: "error=EIO", times: 12, noticed: Noticed::ByWhoWaits },
+    Order { call: "pwrite64", result: "error=ENOSPC", times: 1, noticed: Noticed::ByWhoWaits },
+    Order { call: "pwrite64", result: "error=EIO", times: 1, noticed: Noticed::ByWhoWaits },
+    Order { call: "pwrite64", result: "error=EINTR", times: 1, noticed: Noticed::ByNobody },
+    Order { call: "fallocate", result: "error=ENOSPC", times: 1, noticed: Noticed::ByWhoWaits },
+    Order { call: "fallocate", result: "error=EINTR", times: 1, noticed: Noticed::ByNobody },
+    Order { call: "openat", result: "error=EMFILE", times: 1, noticed: Noticed::ByWhoWaits },
+    Order { call: "rename", result: "error=EIO", times: 1, noticed: Noticed::ByNobody },
+    Order { call: "unlink", result: "error=EIO", times: 1, noticed: Noticed::ByNobody },
+    Order { call: "fdatasync", result: "delay_enter=200ms", times: 1, noticed: Noticed::ByNobody },
+    Order { call: "fdatasync", result: "delay_enter=5s", times: 1, noticed: Noticed::ByWhoComes },
 ];
 
 /// Every order in one collector's life, each at a call of the lot's number.
@@ -77,8 +80,8 @@ pub fn session(build: Build, orders: &[(Order, u64)]) -> Session {
             let ledger = &ledger;
             scope.spawn(move || ledger.send(kind));
         }
-        // The engine must be a child by now, or it would be traced as well.
-        collector.wait_until("the engine", Collector::engine);
+        // The engine must be a child by now, or it would be traced as well; and every thread must run, or strace could miss one that just begins.
+        collector.wait_until("readiness", |collector| (collector.readiness().0 == 200).then_some(()));
         for (order, when) in orders {
             go_through(&collector, &ledger, *order, *when);
         }
@@ -91,7 +94,8 @@ pub fn session(build: Build, orders: &[(Order, u64)]) -> Session {
 
 fn go_through(collector: &Collector, ledger: &Ledger, order: Order, when: u64) {
     let before = ledger.count(Fate::TurnedAway);
-    let strace = Strace::attach(collector, &[&format!("{}:{}:when={when}", order.call, order.result)]);
+    let last = when + order.times - 1;
+    let strace = Strace::attach(collector, &[&format!("{}:{}:when={when}..{last}", order.call, order.result)]);
     match order.noticed {
         Noticed::ByNobody => {
             collector.wait_until(&format!("{order:?} to be carried out"), |_| strace.has_hit().then_some(()));
