@@ -1,10 +1,10 @@
 //! System calls that fail or hang: syncs, writes, renames, and new files, at any of the first calls, under load.
 
 use super::kills::compared;
-use super::{Build, Fault, Lots, Session};
+use super::{Build, Fault, Lots, Session, under_load};
 use crate::collector::{BROWSER, Collector};
 use crate::http;
-use crate::ledger::{EndsTheLoad, Fate, Kind, Ledger};
+use crate::ledger::{Fate, Kind, Ledger};
 use crate::strace::{self, Strace};
 
 /// As the campaign runs it.
@@ -74,12 +74,7 @@ pub fn session(build: Build, orders: &[(Order, u64)]) -> Session {
     let setup = build.setup("calls", CONFIG);
     let collector = setup.start();
     let ledger = Ledger::endless(collector.public());
-    std::thread::scope(|scope| {
-        let _end = EndsTheLoad(&ledger);
-        for kind in [Kind::Batch, Kind::Beacon, Kind::Beacon, Kind::Beacon] {
-            let ledger = &ledger;
-            scope.spawn(move || ledger.send(kind));
-        }
+    under_load(&ledger, (1, 3), || {
         // The engine must be a child by now, or it would be traced as well; and every thread must run, or strace could miss one that just begins.
         collector.wait_until("readiness", |collector| (collector.readiness().0 == 200).then_some(()));
         for (order, when) in orders {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::network::{Scene, under_load, wait_for};
+use super::network::{Scene, through, wait_for};
 use super::{Build, Fault, Lots, Session, block_on};
 use crate::collector::{Collector, Setup};
 use crate::delivery::execute;
@@ -74,7 +74,7 @@ pub fn each_trouble() -> Session {
 /// When the collector does not say what is wrong, does not go on once it is mended, or its metrics contradict each other.
 fn session(build: Build, rounds: u64, mut trouble: impl FnMut(u64) -> Trouble) -> Session {
     let mut parked = 0;
-    let session = under_load(build, rounds, |scene, setup, collector, round| {
+    let session = through(build, rounds, |scene, setup, collector, round| {
         match trouble(round) {
             Trouble::Away => {
                 scene.stop();

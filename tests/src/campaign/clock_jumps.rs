@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use super::{Build, Fault, Found, Lots, Session, kills};
-use crate::ledger::{EndsTheLoad, Kind, Ledger};
+use super::{Build, Fault, Found, Lots, Session, kills, under_load};
+use crate::ledger::Ledger;
 use crate::{binaries, staged};
 
 /// As the campaign runs it. What it could break are keys and days, whose own attacks have their controls.
@@ -41,12 +41,7 @@ pub fn jumps(build: Build, seed: u64, rounds: u64) -> Found {
     }
     let mut collector = setup.start();
     let ledger = Ledger::endless(collector.public());
-    std::thread::scope(|scope| {
-        let _end = EndsTheLoad(&ledger);
-        for kind in [Kind::Batch, Kind::Beacon, Kind::Beacon] {
-            let ledger = &ledger;
-            scope.spawn(move || ledger.send(kind));
-        }
+    under_load(&ledger, (1, 2), || {
         let (mut now, mut latest) = (NOON, NOON);
         for _ in 0..rounds {
             let jump = JUMPS[usize::try_from(lots.below(JUMPS.len() as u64)).expect("an index")];

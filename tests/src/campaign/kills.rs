@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Build, Fault, Found, Lots, Session, block_on};
+use super::{Build, Fault, Found, Lots, Session, block_on, under_load};
 use crate::collector::{Collector, Setup, signal};
 use crate::law;
-use crate::ledger::{EndsTheLoad, Kind, Ledger};
+use crate::ledger::Ledger;
 
 /// As the campaign runs it.
 pub const FAULT: Fault = Fault { name: "kill -9", rounds: 1_000, session, controls: &["no_read_back"] };
@@ -59,12 +59,7 @@ fn session(build: Build, seed: u64) -> Session {
     let setup = build.setup("kills", CONFIG);
     let first = setup.start();
     let ledger = Ledger::endless(first.public());
-    let collector = std::thread::scope(|scope| {
-        let _end = EndsTheLoad(&ledger);
-        for kind in [Kind::Batch, Kind::Batch, Kind::Beacon, Kind::Beacon, Kind::Beacon, Kind::Beacon] {
-            let ledger = &ledger;
-            scope.spawn(move || ledger.send(kind));
-        }
+    let collector = under_load(&ledger, (2, 4), || {
         let mut collector = first;
         for number in 0..KILLS {
             std::thread::sleep(Duration::from_millis(lots.below(2_000)));

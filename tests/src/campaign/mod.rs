@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::collector::Setup;
 use crate::leaky;
-use crate::ledger::Judgement;
+use crate::ledger::{EndsTheLoad, Judgement, Kind, Ledger};
 
 /// What sessions found, added up. Events, unless the name says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,6 +139,19 @@ impl Lots {
         self.0 ^= self.0 << 17;
         self.0 % bound
     }
+}
+
+/// Does `fault` while so many senders of batches and of beacons send what the ledger says; ends the load with it, however it ends.
+pub fn under_load<T>(ledger: &Ledger, (batches, beacons): (usize, usize), fault: impl FnOnce() -> T) -> T {
+    std::thread::scope(|scope| {
+        let _end = EndsTheLoad(ledger);
+        for (kind, senders) in [(Kind::Batch, batches), (Kind::Beacon, beacons)] {
+            for _ in 0..senders {
+                scope.spawn(move || ledger.send(kind));
+            }
+        }
+        fault()
+    })
 }
 
 /// Says on standard error the first of what a comparison found wrong: the seed alone need not bring it back.

@@ -8,13 +8,13 @@ use headcount::store::migrate::migrate;
 use headcount::store::rollup;
 use tempfile::TempDir;
 
-use super::{Build, Fault, Found, Lots, Session, block_on};
+use super::{Build, Fault, Found, Lots, Session, block_on, under_load};
 use crate::bench::process;
 use crate::collector::{Collector, Setup, signal};
 use crate::delivery::{execute, number};
 use crate::fault_proxy::{self, FaultProxy};
 use crate::law;
-use crate::ledger::{EndsTheLoad, Kind, Ledger};
+use crate::ledger::Ledger;
 use crate::plain_server::{PASSWORD, PlainServer, USER};
 
 /// Faults whose end shows at once, and a server that is killed every now and then.
@@ -124,7 +124,7 @@ pub fn wait_for(happened: impl Fn() -> bool, what: impl std::fmt::Debug) {
 /// When the collector does not deliver, takes too much memory, or its metrics contradict each other.
 pub fn session(build: Build, seed: u64, rounds: u64) -> Session {
     let mut lots = Lots::of(seed);
-    under_load(build, rounds, |scene, _, _, round| {
+    through(build, rounds, |scene, _, _, round| {
         let fault = match fault_proxy::Fault::PROMPT[usize::try_from((round + seed) % 9).unwrap_or(0)] {
             fault_proxy::Fault::Cut(_) => fault_proxy::Fault::Cut(bytes(&mut lots)),
             fault_proxy::Fault::Reset(_) => fault_proxy::Fault::Reset(bytes(&mut lots)),
@@ -152,7 +152,7 @@ fn bytes(lots: &mut Lots) -> usize {
 ///
 /// See [`session`].
 pub fn each_prompt_fault() -> Session {
-    under_load(Build::Product, fault_proxy::Fault::PROMPT.len() as u64, |scene, _, _, round| {
+    through(Build::Product, fault_proxy::Fault::PROMPT.len() as u64, |scene, _, _, round| {
         scene.meet(fault_proxy::Fault::PROMPT[usize::try_from(round).unwrap_or(0)]);
     })
 }
@@ -163,7 +163,7 @@ pub fn each_prompt_fault() -> Session {
 ///
 /// See [`session`].
 pub fn silence(seed: u64, rounds: u64) -> Session {
-    under_load(IMPATIENT, rounds, |scene, _, _, round| {
+    through(IMPATIENT, rounds, |scene, _, _, round| {
         scene.meet(fault_proxy::Fault::SILENT[usize::from((round + seed).is_multiple_of(2))]);
     })
 }
@@ -177,7 +177,7 @@ pub fn control(build: Build) -> Session {
     if build == Build::Without("no_marker") {
         return rows_without_cells(build);
     }
-    under_load(build, 2, |scene, _, _, _| match build {
+    through(build, 2, |scene, _, _, _| match build {
         // The same life is sent the same rows once more.
         Build::Without("no_token") => scene.meet(fault_proxy::Fault::CutBeforeAnswer),
         // Another life is.
@@ -194,7 +194,7 @@ pub fn control(build: Build) -> Session {
 ///
 /// See [`session`].
 pub fn rows_without_cells(build: Build) -> Session {
-    under_load(build, 1, |scene, _, collector, _| {
+    through(build, 1, |scene, _, collector, _| {
         // Nothing is confirmed while the view is away: first no insert arrives, then none is answered.
         scene.proxy.order_instead(fault_proxy::Fault::Refused(252), 1_000);
         wait_for(|| scene.proxy.met() > 1, "inserts that are refused");
@@ -217,17 +217,12 @@ pub fn rows_without_cells(build: Build) -> Session {
 /// # Panics
 ///
 /// When it does not deliver, takes too much memory, or its metrics contradict each other.
-pub fn under_load(build: Build, rounds: u64, mut fault: impl FnMut(&mut Scene, &Setup, &Collector, u64)) -> Session {
+pub fn through(build: Build, rounds: u64, mut fault: impl FnMut(&mut Scene, &Setup, &Collector, u64)) -> Session {
     let mut scene = Scene::new();
     let setup = build.setup("network", &scene.config());
     let collector = setup.start();
     let ledger = Ledger::endless(collector.public());
-    std::thread::scope(|scope| {
-        let _end = EndsTheLoad(&ledger);
-        for kind in [Kind::Batch, Kind::Beacon, Kind::Beacon] {
-            let ledger = &ledger;
-            scope.spawn(move || ledger.send(kind));
-        }
+    under_load(&ledger, (1, 2), || {
         wait_for(|| scene.proxy.inserts() > 0, "the first insert");
         for round in 0..rounds {
             fault(&mut scene, &setup, &collector, round);

@@ -8,10 +8,10 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use super::kills::{CONFIG, compared};
-use super::{Build, Fault, Found, Lots, Session, block_on};
+use super::{Build, Fault, Found, Lots, Session, block_on, under_load};
 use crate::bench::process;
 use crate::collector::{Collector, Setup, signal};
-use crate::ledger::{EndsTheLoad, Kind, Ledger};
+use crate::ledger::Ledger;
 use crate::lossy::{Loss, LossyDisk, Moment};
 
 /// Under the spool, as the campaign runs it.
@@ -66,12 +66,7 @@ pub fn session(build: Build, seed: u64, rounds: u64, under: Under) -> Session {
     };
     let first = setup.start();
     let ledger = Ledger::endless(first.public());
-    let collector = std::thread::scope(|scope| {
-        let _end = EndsTheLoad(&ledger);
-        for kind in [Kind::Batch, Kind::Batch, Kind::Beacon, Kind::Beacon, Kind::Beacon, Kind::Beacon] {
-            let ledger = &ledger;
-            scope.spawn(move || ledger.send(kind));
-        }
+    let collector = under_load(&ledger, (2, 4), || {
         let mut collector = first;
         for _ in 0..rounds {
             collector = match build {
