@@ -294,9 +294,7 @@ impl Ledger {
         let found = rows.into_iter().map(|(name, rows, places)| (name, (rows, places))).collect();
         let mut judgement = self.compare(found);
         let contradictions = [self.counted(client).await, crate::rollup::contradictions(client).await].concat();
-        for contradiction in contradictions {
-            judgement.note(|judgement| &mut judgement.wrong, 1, contradiction);
-        }
+        judgement.contradicted(contradictions);
         judgement
     }
 
@@ -341,6 +339,13 @@ impl Ledger {
 }
 
 impl Judgement {
+    /// Notes what contradicts it, each as one that is wrong.
+    pub fn contradicted(&mut self, contradictions: Vec<String>) {
+        for contradiction in contradictions {
+            self.note(|judgement| &mut judgement.wrong, 1, contradiction);
+        }
+    }
+
     fn note(&mut self, count: fn(&mut Self) -> &mut u64, events: u64, example: String) {
         *count(self) += events;
         if self.examples.len() < 10 {

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
             if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
-            eprintln!("the findings cannot be kept in {}: {error}", plan.findings.display());
+            eprintln!("the campaign with its findings in {} cannot go on: {error}", plan.findings.display());
             ExitCode::FAILURE
         }
     }

@@ -71,7 +71,7 @@ pub fn each_trouble() -> Session {
 ///
 /// # Panics
 ///
-/// When the collector does not say what is wrong, does not go on once it is mended, or its metrics contradict each other.
+/// When the collector does not say what is wrong, or does not go on once it is mended.
 fn session(build: Build, rounds: u64, mut trouble: impl FnMut(u64) -> Trouble) -> Session {
     let mut parked = 0;
     let session = through(build, rounds, |scene, setup, collector, round| {

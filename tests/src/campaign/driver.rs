@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::{Build, FAULTS, Fault, Found, Session};
+use crate::leaky;
 
 /// After so many failed sessions a fault is left: what is to be learned from it is known.
 const FAILURES: usize = 3;
@@ -54,7 +55,7 @@ struct Finding {
 ///
 /// # Errors
 ///
-/// When the findings cannot be kept.
+/// When the findings cannot be kept, or the build for the controls cannot be made.
 pub fn run(plan: &Plan) -> std::io::Result<(String, bool)> {
     let mut findings = Findings::read(&plan.findings);
     let chosen: Vec<&Fault> =
@@ -72,6 +73,8 @@ pub fn run(plan: &Plan) -> std::io::Result<(String, bool)> {
             if findings.of(fault).skipped.is_some() || findings.of(fault).controls.contains_key(*protection) {
                 continue;
             }
+            // A build that fails shows nothing about any protection, so it does not fail within a session.
+            leaky::built().map_err(std::io::Error::other)?;
             let harm = does_harm(fault, protection, plan.seed);
             say(&format!("{} with {protection}: {}", fault.name, if harm { "harm was found, as it must" } else { "NO HARM WAS FOUND" }));
             findings.of(fault).controls.insert((*protection).to_owned(), harm);
@@ -82,12 +85,11 @@ pub fn run(plan: &Plan) -> std::io::Result<(String, bool)> {
     Ok((findings.table(&chosen), held))
 }
 
-/// Whether a session is not clean, or does not come to its end, once the protection is taken out.
+/// Whether a session comes to its end and finds something, once the protection is taken out. One that panics or waits in vain has compared nothing.
 fn does_harm(fault: &Fault, protection: &'static str, seed: u64) -> bool {
     (0..CONTROL_SESSIONS).any(|session| match caught(fault, Build::Without(protection), seed + session) {
         Some(Session::Ran(found)) => !found.is_clean(),
-        Some(Session::Skipped(_)) => false,
-        None => true,
+        Some(Session::Skipped(_)) | None => false,
     })
 }
 
@@ -208,7 +210,7 @@ mod tests {
 
     const CLEAN: Fault = Fault { name: "clean", rounds: 4, session: |_, _| ran(0), controls: &[] };
     const LOSING: Fault = Fault { name: "losing", rounds: 4, session: |_, seed| ran(u64::from(seed == 8)), controls: &[] };
-    const CONTROLLED: Fault = Fault { name: "controlled", rounds: 1, session: of_build, controls: &["sync", "nothing"] };
+    const CONTROLLED: Fault = Fault { name: "controlled", rounds: 1, session: of_build, controls: &["sync", "nothing", "stumbling"] };
 
     fn ran(lost: u64) -> Session {
         Session::Ran(Found { rounds: 2, acknowledged: 10, lost, ..Found::default() })
@@ -216,7 +218,8 @@ mod tests {
 
     fn of_build(build: Build, _: u64) -> Session {
         match build {
-            Build::Without("sync") => panic!("a test that cannot go on"),
+            Build::Without("sync") => ran(3),
+            Build::Without("stumbling") => panic!("a test that cannot go on"),
             Build::Without(_) | Build::Product => ran(0),
         }
     }
@@ -238,8 +241,16 @@ mod tests {
         let losing = finding(&LOSING);
         assert_eq!((losing.held(), losing.failed.clone(), losing.found.lost), (false, vec![8], 1));
         assert!(losing.cells("losing").contains("FAILED: seeds [8]"));
+    }
+
+    #[test]
+    fn a_control_is_found_when_its_session_finds_something_and_not_when_it_cannot_go_on() {
         let controlled = finding(&CONTROLLED);
-        assert_eq!(controlled.controls, BTreeMap::from([("nothing".to_owned(), false), ("sync".to_owned(), true)]));
-        assert!(!controlled.held() && controlled.cells("controlled").contains("nothing: NOT FOUND"));
+        assert_eq!(
+            controlled.controls,
+            [("nothing", false), ("stumbling", false), ("sync", true)].map(|(name, harm)| (name.to_owned(), harm)).into()
+        );
+        let cells = controlled.cells("controlled");
+        assert!(!controlled.held() && cells.contains("nothing: NOT FOUND, stumbling: NOT FOUND, sync"), "{cells}");
     }
 }

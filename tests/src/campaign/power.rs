@@ -53,7 +53,7 @@ const SYNCS_OF_A_START: u64 = 10;
 ///
 /// # Panics
 ///
-/// When the collector does not come back, does not deliver, or its metrics contradict each other.
+/// When the collector does not come back, or does not deliver.
 pub fn session(build: Build, seed: u64, rounds: u64, under: Under) -> Session {
     let mut lots = Lots::of(seed);
     let setup = build.setup("power", CONFIG);
