@@ -11,6 +11,9 @@ use headcount::serve::Running;
 use headcount::shutdown::{Order, Signals};
 use headcount::telemetry;
 
+/// A noon, in milliseconds since 1970: yesterday still takes late events, and midnight is far.
+pub const NOON: i64 = 1_795_348_800_000;
+
 /// The variable that says what time it is, in milliseconds since 1970; without it this is the collector as it is. A line of standard input moves the clock.
 pub const NOW: &str = "HEADCOUNT_STAGE_NOW";
 

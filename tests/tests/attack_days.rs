@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use aho_corasick::AhoCorasick;
 use headcount_tests::collector::{Collector, Setup};
 use headcount_tests::http::Connection;
-use headcount_tests::{binaries, leaky, staged};
+use headcount_tests::leaky;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -44,7 +44,7 @@ struct Loot {
 
 /// So many days on two sites.
 fn days(count: i64, setup: Setup) -> Loot {
-    let setup = setup.with_variable(staged::NOW, &NOON.to_string());
+    let setup = setup.on_stage(NOON);
     let mut collector = setup.start();
     let mut first_key = None;
     for day in 0..count {
@@ -160,7 +160,7 @@ fn in_memory(process: u32, keys: &[[u8; 32]]) -> usize {
 }
 
 fn plain() -> Setup {
-    Setup::new("days", CONFIG).with_program(binaries().join("staged"))
+    Setup::new("days", CONFIG)
 }
 
 fn leaking(leak: &str) -> Setup {

@@ -10,7 +10,7 @@ use headcount_tests::collector::{BROWSER, Collector, Setup};
 use headcount_tests::http::{self, Answer, Connection};
 use headcount_tests::malformed::{CANARY, Random, request};
 use headcount_tests::scan::{Hit, Scanner};
-use headcount_tests::{binaries, leaky, staged};
+use headcount_tests::{leaky, staged};
 
 const CONFIG: &str = "[log]\nlevel = \"trace\"\n[public]\nworkers = 2\n[engine]\nmemory_bytes = 536870912\n[[site]]\nid = \"a.example\"\n";
 const REQUESTS: usize = 10_000;
@@ -188,8 +188,7 @@ fn what_the_database_says_of_a_row_is_not_repeated() {
 fn a_full_disk_is_told_by_a_constant() {
     // A server that is not there, so that nothing leaves the spool again.
     let config = CONFIG.replace("[engine]\nmemory_bytes = 536870912\n", "[clickhouse]\nurl = \"http://127.0.0.1:1\"\n");
-    let setup = Setup::new("full", &config).with_program(binaries().join("staged"));
-    let setup = setup.with_variable(staged::NOW, "1795348800000").with_variable(staged::SPOOL_BYTES, "1");
+    let setup = Setup::new("full", &config).on_stage(staged::NOON).with_variable(staged::SPOOL_BYTES, "1");
     let collector = setup.start();
     let mut answers = Answers::of(&collector);
     let event = format!(r#"{{"site":"a.example","url":"https://a.example/{CANARY}"}}"#);

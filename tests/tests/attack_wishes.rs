@@ -7,10 +7,10 @@ use std::path::Path;
 
 use headcount_tests::collector::{BROWSER, Collector, Setup};
 use headcount_tests::http::{Answer, Connection};
-use headcount_tests::{binaries, leaky, staged};
+use headcount_tests::leaky;
+use headcount_tests::staged::NOON;
 
 /// 2026-10-12, noon.
-const NOON: &str = "1791806400000";
 const SITES: &str = "[public]\nworkers = 1\n[[site]]\nid = \"a.example\"\n[[site]]\nid = \"asks.example\"\n[site.consent]\nmode = \"consent\"\n\
     [[site]]\nid = \"children.example\"\nchild_directed = true\n";
 /// An engine; or a server that is not there, so that everything stays in the spool.
@@ -141,14 +141,14 @@ impl Crowd {
 
 /// Folders to begin from, so that two runs have the same keys, the same node and the same clock.
 fn beginning() -> Setup {
-    let setup = Setup::new("wishes", &format!("{ENGINE}{SITES}")).with_program(binaries().join("staged")).with_variable(staged::NOW, NOON);
+    let setup = Setup::new("wishes", &format!("{ENGINE}{SITES}")).on_stage(NOON);
     setup.start().kill();
     setup
 }
 
 /// A collector that goes on from `beginning`.
 fn from(beginning: &Setup, config: &str) -> Setup {
-    let setup = Setup::new("wishes", &format!("{config}{SITES}")).with_program(binaries().join("staged")).with_variable(staged::NOW, NOON);
+    let setup = Setup::new("wishes", &format!("{config}{SITES}")).on_stage(NOON);
     for folder in ["keys", "data/spool"] {
         copy(&beginning.path().join(folder), &setup.path().join(folder));
     }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use headcount_tests::campaign::Lots;
 use headcount_tests::collector::{BROWSER, Collector, Setup};
 use headcount_tests::http::{self, Answer, Connection};
+use headcount_tests::staged::NOON;
 use headcount_tests::{frames, law, leaky};
 
 /// Nothing is delivered: what stands behind an answer is read from the spool.
@@ -92,7 +93,7 @@ fn once(names: &[&str]) -> BTreeMap<String, usize> {
 
 #[test]
 fn a_batch_that_comes_again_is_answered_as_before_and_stored_once() {
-    let setup = Setup::new("again", UNDELIVERED);
+    let setup = Setup::new("again", UNDELIVERED).on_stage(NOON);
     let mut collector = setup.start();
     let two_days = list(&[event("a", 0), event("b", HOURS_24)]);
     let mixed = r#"[{"site":"nobody.example","name":"x"},{"site":"example.org","name":"c","dnt":true},{"site":"debug.org","name":"d"},{"site":"example.org","name":"e"}]"#;
@@ -153,7 +154,7 @@ fn an_event_that_comes_again_under_its_id_is_stored_once_whatever_door_it_takes(
 
 #[test]
 fn senders_of_one_batch_at_one_time_store_it_once() {
-    let setup = Setup::new("concurrent", UNDELIVERED);
+    let setup = Setup::new("concurrent", UNDELIVERED).on_stage(NOON);
     let collector = setup.start();
     let mut names = Vec::new();
     let (mut answered, mut turned_away) = (0, 0);
@@ -203,7 +204,7 @@ fn send_and_forget(collector: &Collector, key: &str, body: &str) -> TcpStream {
 async fn a_batch_whose_answer_was_lost_in_a_crash_is_stored_once_however_often_it_is_killed() {
     let rounds = 12;
     let mut lots = Lots::of(7);
-    let setup = Setup::new("lost", DELIVERED);
+    let setup = Setup::new("lost", DELIVERED).on_stage(NOON);
     let mut collector = setup.start();
     let (mut survived, mut expected) = (0, BTreeMap::new());
     for round in 0..rounds {
@@ -255,10 +256,10 @@ fn retry_after_removal(setup: &Setup, damage: impl FnOnce()) -> String {
 
 #[test]
 fn a_batch_whose_segment_is_delivered_and_gone_is_known_after_a_crash() {
-    let setup = Setup::new("removed", DELIVERED);
+    let setup = Setup::new("removed", DELIVERED).on_stage(NOON);
     assert_eq!(retry_after_removal(&setup, || {}), accepted(3, 3));
     // A write that a crash has torn follows what was synced.
-    let torn = Setup::new("torn", DELIVERED);
+    let torn = Setup::new("torn", DELIVERED).on_stage(NOON);
     let tear = || {
         for path in journals(&torn) {
             let mut bytes = std::fs::read(&path).unwrap();
@@ -273,14 +274,14 @@ fn a_batch_whose_segment_is_delivered_and_gone_is_known_after_a_crash() {
 
 #[test]
 fn without_its_journal_a_delivered_batch_would_be_stored_again() {
-    let leaky = Setup::new("leaky-removed", DELIVERED).with_program(leaky::program());
+    let leaky = Setup::new("leaky-removed", DELIVERED).with_program(leaky::program()).on_stage(NOON);
     let leaking = leaky.with_variable(leaky::LEAK, "names_lost_with_segment");
     assert_eq!(retry_after_removal(&leaking, || {}), accepted(3, 0));
 }
 
 #[test]
 fn of_a_batch_that_a_crash_left_in_part_a_retry_adds_what_is_missing() {
-    let setup = Setup::new("part", UNDELIVERED);
+    let setup = Setup::new("part", UNDELIVERED).on_stage(NOON);
     let body = list(&[event("a", 0), event("b", HOURS_24), event("c", 0)]);
     let collector = setup.start();
     assert_eq!(post(&collector, "k", &body).text(), accepted(3, 0));

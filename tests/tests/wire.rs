@@ -12,6 +12,7 @@ use headcount_tests::api::Api;
 use headcount_tests::collector::{BROWSER, Collector, Setup};
 use headcount_tests::frames;
 use headcount_tests::http::{self, Answer, Connection};
+use headcount_tests::staged::NOON;
 use serde_json::{Value, json};
 
 /// The hash is that of [`SECRET`].
@@ -438,7 +439,7 @@ fn a_pixel_without_a_page_is_on_the_page_its_browser_names() {
 
 #[test]
 fn an_idempotency_key_stands_in_its_frame_as_a_hash() {
-    let setup = Setup::new("keys", CONFIG);
+    let setup = Setup::new("keys", CONFIG).on_stage(NOON);
     let collector = setup.start();
     // The last two are repeated ones, of a batch and of an event.
     let keys = [Some("Idempotency-Key: k4n4ry-1"), Some("Idempotency-Key: k4n4ry-2"), None, Some("Idempotency-Key: k4n4ry-1"), None];

@@ -7,13 +7,11 @@ use std::time::Duration;
 
 use super::{Build, Fault, Found, Lots, Session, kills, under_load};
 use crate::ledger::Ledger;
-use crate::{binaries, staged};
+use crate::staged::NOON;
 
 /// As the campaign runs it. What it could break are keys and days, whose own attacks have their controls.
 pub const FAULT: Fault = Fault { name: "clock jumps", rounds: 200, session, controls: &[] };
 
-/// A noon in UTC, in milliseconds since 1970.
-const NOON: i64 = 1_795_348_800_000;
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
@@ -35,10 +33,7 @@ fn session(build: Build, seed: u64) -> Session {
 /// When the collector does not go on.
 pub fn jumps(build: Build, seed: u64, rounds: u64) -> Found {
     let mut lots = Lots::of(seed);
-    let mut setup = build.setup("clock", kills::CONFIG).with_variable(staged::NOW, &NOON.to_string());
-    if build == Build::Product {
-        setup = setup.with_program(binaries().join("staged"));
-    }
+    let setup = build.setup("clock", kills::CONFIG).on_stage(NOON);
     let mut collector = setup.start();
     let ledger = Ledger::endless(collector.public());
     under_load(&ledger, (1, 2), || {
