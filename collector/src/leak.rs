@@ -42,6 +42,7 @@
 //! | `wakeup_lost` | the sync thread does not wake the worker whose commit is done |
 //! | `names_not_recalled` | a start does not look which keys and ids the segments hold that it finds |
 //! | `names_lost_with_segment` | a delivered segment is removed without its keys and ids being written down |
+//! | `all_admitted` | nobody is turned away from a disk that is slow or hangs |
 //! | `pending_known` | a key or id whose commit has not ended counts as stored |
 //!
 //! And one fault that no visitor can cause: `panic` panics over a batch that holds "stumble over this", and quotes it.

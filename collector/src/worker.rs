@@ -107,6 +107,8 @@ impl Worker {
     }
 
     fn judge(&self, sites: &Sites, arrival: Arrival<'_>) -> Result<Judged, Refused> {
+        // A disk that is slow is met with many who come again: they cost no more than their bytes.
+        self.log.admits().map_err(|Unavailable| Refused::Unavailable)?;
         let Arrival { protocol, body, encoding, query, page, signals, visitor, received, bearer, idempotency_key, mut room } = arrival;
         let request = Request { protocol, signals, visitor, received, key: idempotency_key };
         let route = match protocol {

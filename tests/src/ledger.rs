@@ -16,7 +16,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::collector::BROWSER;
-use crate::http::Connection;
+use crate::http::{Answer, Connection};
 
 /// Events that are to be stored in each batch; two more are not: one carries Do Not Track, one names a site that is not there.
 pub const BATCH: u64 = 500;
@@ -61,6 +61,18 @@ pub struct Ledger {
     /// What a sender waits after each batch that was acknowledged.
     pace: Duration,
     stall: Mutex<Stall>,
+    waits: Mutex<Waits>,
+}
+
+/// How long answers took, and what those that turn away lack.
+#[derive(Clone, Debug, Default)]
+pub struct Waits {
+    /// Of each 503.
+    pub turned_away: Vec<Duration>,
+    /// Of each 2xx.
+    pub acknowledged: Vec<Duration>,
+    /// How many 503 did not say when to come again.
+    pub without_retry_after: u64,
 }
 
 /// The longest time between two acknowledgements.
@@ -115,6 +127,7 @@ impl Ledger {
             padding: 0,
             pace: Duration::ZERO,
             stall: Mutex::default(),
+            waits: Mutex::default(),
         }
     }
 
@@ -168,6 +181,12 @@ impl Ledger {
         self.acknowledged(Kind::Batch) * BATCH + self.acknowledged(Kind::Beacon)
     }
 
+    /// Events of all requests, and of all their tries, whatever became of them.
+    pub fn offered(&self) -> u64 {
+        let of = |kind: Kind| self.tries[kind as usize].iter().map(|tries| tries.load(Ordering::SeqCst)).sum::<u64>();
+        of(Kind::Batch) * BATCH + of(Kind::Beacon)
+    }
+
     /// The collector listens elsewhere now.
     pub fn moved(&self, address: SocketAddr) {
         *self.address.write().unwrap_or_else(PoisonError::into_inner) = address;
@@ -187,6 +206,11 @@ impl Ledger {
     pub fn progress(&self) -> u64 {
         let share = |kind: Kind| (self.acknowledged(kind) * 1_000).checked_div(self.wanted[kind as usize]).unwrap_or(1_000);
         share(Kind::Batch).min(share(Kind::Beacon))
+    }
+
+    /// How long answers took so far; forgets them.
+    pub fn take_waits(&self) -> Waits {
+        std::mem::take(&mut *self.waits.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Nothing more is sent, whatever is left of the plan.
@@ -220,7 +244,10 @@ impl Ledger {
                 if claimed {
                     left.fetch_add(1, Ordering::SeqCst);
                 }
-                connection = None;
+                // Who is turned away comes again on the same connection: there are not so many ports that each could have one of its own.
+                if fate != Some(Fate::TurnedAway) {
+                    connection = None;
+                }
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
@@ -228,6 +255,7 @@ impl Ledger {
 
     fn request(&self, kind: Kind, connection: &mut Connection) -> Fate {
         let (number, body) = self.next(kind);
+        let sent = Instant::now();
         let answer = match kind {
             Kind::Batch => {
                 let key = format!("Idempotency-Key: {number}");
@@ -236,6 +264,9 @@ impl Ledger {
             }
             Kind::Beacon => connection.send("POST", "/e", &["Content-Type: text/plain", BROWSER], &body),
         };
+        if let Ok(answer) = &answer {
+            self.waits.lock().unwrap_or_else(PoisonError::into_inner).note(answer, sent.elapsed());
+        }
         let fate = match answer {
             Ok(answer) if answer.status == 503 => Fate::TurnedAway,
             // Behind a clock that was set back no event has a key.
@@ -335,6 +366,17 @@ impl Ledger {
             }
         }
         contradictions
+    }
+}
+
+impl Waits {
+    fn note(&mut self, answer: &Answer, took: Duration) {
+        if answer.status == 503 {
+            self.turned_away.push(took);
+            self.without_retry_after += u64::from(answer.header("retry-after").is_none());
+        } else {
+            self.acknowledged.push(took);
+        }
     }
 }
 

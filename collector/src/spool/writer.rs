@@ -117,12 +117,17 @@ impl Log {
         self.state.borrow_mut().bounds.segment_age = age;
     }
 
+    /// Whether a request may bring rows now. Who asks before it is read saves the work of reading what would be turned away.
+    pub fn admits(&self) -> Result<(), Unavailable> {
+        let state = self.state.borrow();
+        let admitted = !state.closing && !self.gauge().is_full() && state.pace.admits(state.pending_bytes);
+        if admitted { Ok(()) } else { Err(Unavailable) }
+    }
+
     /// Begins one request's rows. Nothing else may touch the log until they are finished or dropped, which the borrow makes sure of.
     pub fn rows(&self) -> Result<Rows<'_>, Unavailable> {
+        self.admits()?;
         let state = self.state.borrow_mut();
-        if state.closing || self.gauge().is_full() || !state.pace.admits(state.pending_bytes) {
-            return Err(Unavailable);
-        }
         Ok(Rows { log: self, state, naming: Naming::new(self.spool.seen()) })
     }
 

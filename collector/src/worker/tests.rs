@@ -317,7 +317,8 @@ fn a_full_spool_takes_nothing_and_says_so() {
         let world = World::new("full", 1_000);
         assert_eq!(world.send(Protocol::Beacon, VIEW).await, "taken");
         assert_eq!(world.send(Protocol::Beacon, VIEW).await, "unavailable");
-        assert_eq!(world.counts.of(Outcome::Refused(Refused::Unavailable)), 1);
+        assert_eq!(world.send(Protocol::Batch, "no JSON").await, "unavailable", "what would be turned away is not read");
+        assert_eq!(world.counts.of(Outcome::Refused(Refused::Unavailable)), 2);
         assert_eq!(world.finish().await.events.len(), 1);
     });
 }

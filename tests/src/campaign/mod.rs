@@ -12,6 +12,7 @@ pub mod kills;
 pub mod network;
 pub mod power;
 pub mod simulated;
+pub mod slow_disk;
 
 use std::ops::AddAssign;
 use std::time::Duration;
@@ -115,6 +116,7 @@ pub const FAULTS: &[Fault] = &[
     simulated::FAULT,
     power::SPOOL,
     power::EVERYTHING,
+    slow_disk::FAULT,
     calls::FAULT,
     network::CONNECTIONS,
     network::SILENCE,

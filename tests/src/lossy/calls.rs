@@ -61,6 +61,9 @@ impl Calls {
             self.shared.wait(self.mount, done);
             state = self.state()?;
         }
+        if order != Order::Fail {
+            state.orders.synced_bytes += bytes;
+        }
         if let Ok(bytes) = state.tree.bytes(number) {
             if order == Order::Fail {
                 bytes.fail_sync();

@@ -186,6 +186,11 @@ impl LossyDisk {
         self.shared.lock().orders.syncs
     }
 
+    /// Bytes that syncs have put on the disk so far, in whole pages.
+    pub fn synced_bytes(&self) -> u64 {
+        self.shared.lock().orders.synced_bytes
+    }
+
     /// Ends the mount, and every call that still comes by it.
     fn unmount(&mut self) {
         self.shared.lock().mount += 1;

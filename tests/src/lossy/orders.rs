@@ -25,6 +25,8 @@ pub(super) struct Orders {
     /// Bytes a second that syncs can put on the disk, and until when it is busy with what it has.
     pub(super) rate: Option<u64>,
     pub(super) busy_until: Option<Instant>,
+    /// Bytes that syncs have put on the disk.
+    pub(super) synced_bytes: u64,
     /// Bytes that all files may have.
     pub(super) capacity: Option<u64>,
 }
