@@ -176,7 +176,7 @@ fn tables(setup: &Setup, who: Who) -> Vec<String> {
     visited(&collector, who);
     collector.wait_for_spool();
     let rollup = "SELECT zone, day, site, dimension, value, currency, sum(pageviews), sum(events), sum(engagements), sum(entries), \
-        uniqCombined64Merge(14)(visitors) FROM rollup_open WHERE dimension != 'batch' GROUP BY ALL ORDER BY ALL";
+        uniqCombined64Merge(14)(visitors) FROM rollup_open WHERE dimension != '~batch' GROUP BY ALL ORDER BY ALL";
     let statements = ["SELECT * EXCEPT (batch) FROM events ORDER BY ALL", rollup, "SELECT DISTINCT site, day FROM events ORDER BY ALL"];
     let answers = statements.map(|statement| {
         let (status, text) = setup.run(&["sql", statement, "--form", "tsv"]);
