@@ -10,6 +10,8 @@
 //! | `pseudonym_without_day_key` | pseudonyms are made with a key that never changes |
 //! | `address_as_pseudonym` | the address itself stands where the pseudonym should |
 //! | `key_kept` | a day's key stays in memory and on disk after its death |
+//! | `dead_key_used` | a request that comes after a key's death is still given the key, while it is in memory |
+//! | `keys_unlocked` | the ring of keys is replaced by two at a time |
 //! | `address_in_log` | the address is logged, at the finest level |
 //! | `agent_in_row` | the user agent is stored as the app's version |
 //! | `id_in_metric` | an install id is the label of a metric |

@@ -124,7 +124,8 @@ struct ZoneKeys {
 
 impl ZoneKeys {
     fn living(&self, day: Day, now: UnixMillis) -> Option<&Epoch> {
-        self.living.iter().find(|epoch| epoch.day == day && now < epoch.dies).map(|epoch| &**epoch)
+        let lives = |epoch: &Epoch| now < epoch.dies || leak::planted("dead_key_used");
+        self.living.iter().find(|epoch| epoch.day == day && lives(epoch)).map(|epoch| &**epoch)
     }
 }
 
@@ -225,29 +226,37 @@ impl Keys {
         if now < self.turn_at() {
             return Ok(Vec::new());
         }
-        let mut store = self.lock();
-        // Looked at again under the lock: another worker may have turned them meanwhile, or a new configuration may have brought zones.
+        self.begin_turn(now).map_or_else(|| Ok(Vec::new()), Turning::finish)
+    }
+
+    /// Looks again, under the lock: another worker may have turned them meanwhile, or a new configuration may have brought zones.
+    fn begin_turn(&self, now: UnixMillis) -> Option<Turning<'_>> {
+        let store = self.lock();
         let ring = self.ring.load_full();
         if now < ring.turn_at {
-            return Ok(Vec::new());
+            return None;
         }
         let zones = ring.zones.iter().map(|keys| (keys.zone.clone(), Arc::clone(&keys.sites))).collect();
         drop(ring);
-        self.replace(&mut store, zones, now)
+        Some(self.prepare(store, zones, now))
     }
 
     /// Follows a changed configuration: new zones get their key, new sites theirs.
     pub fn follow(&self, sites: &Sites, now: UnixMillis) -> Result<Vec<Change>, KeyStoreError> {
-        self.replace(&mut self.lock(), zones_of(sites), now)
+        self.begin_follow(sites, now).finish()
     }
 
-    /// Whoever replaces the ring holds this from before it looks at the old one.
+    fn begin_follow(&self, sites: &Sites, now: UnixMillis) -> Turning<'_> {
+        self.prepare(self.lock(), zones_of(sites), now)
+    }
+
+    /// Whoever replaces the ring holds this from before it looks at the old one until the new one is published.
     fn lock(&self) -> MutexGuard<'_, KeyStore> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Publishes a new ring. The keys that died leave memory with the old one. When the store fails, those that still live stay and a retry is due soon.
-    fn replace(&self, store: &mut KeyStore, zones: Vec<(Zone, Arc<[Box<str>]>)>, now: UnixMillis) -> Result<Vec<Change>, KeyStoreError> {
+    /// Makes and buries keys, and the ring of those that live then. When the store fails, those that still live stay and a retry is due soon.
+    fn prepare<'k>(&'k self, mut store: MutexGuard<'k, KeyStore>, zones: Vec<(Zone, Arc<[Box<str>]>)>, now: UnixMillis) -> Turning<'k> {
         let before = self.ring.load_full();
         let mut changes = Vec::new();
         let mut result = store.bury(now, &mut changes);
@@ -270,10 +279,25 @@ impl Keys {
         if result.is_err() {
             ring.turn_at = now.plus(RETRY_MILLIS);
         }
-        self.ring.store(Arc::new(ring));
-        drop(before);
+        let store = (!leak::planted("keys_unlocked")).then_some(store);
+        Turning { keys: self, ring, result: result.map(|()| changes), _store: store }
+    }
+}
+
+/// A ring that is about to take the place of the one that workers read.
+struct Turning<'k> {
+    keys: &'k Keys,
+    ring: Ring,
+    result: Result<Vec<Change>, KeyStoreError>,
+    _store: Option<MutexGuard<'k, KeyStore>>,
+}
+
+impl Turning<'_> {
+    /// Publishes it. The keys that died leave memory with the old one, or with the last request that reads that.
+    fn finish(self) -> Result<Vec<Change>, KeyStoreError> {
+        self.keys.ring.store(Arc::new(self.ring));
         wipe_stack();
-        result.map(|()| changes)
+        self.result
     }
 }
 
@@ -295,6 +319,8 @@ pub fn seal_process() -> std::io::Result<()> {
     Ok(())
 }
 
+#[cfg(test)]
+mod orders;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -28,11 +28,15 @@ fn fail_at(step: Option<usize>) {
 }
 
 /// A folder of one test, removed with it.
-struct Place(PathBuf);
+pub(super) struct Place(PathBuf);
 
 impl Place {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("headcount-keys-{}-{name}", std::process::id()));
+        Self::within(&std::env::temp_dir(), name)
+    }
+
+    pub(super) fn within(folder: &Path, name: &str) -> Self {
+        let path = folder.join(format!("headcount-keys-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         Self(path)
@@ -46,12 +50,12 @@ impl Place {
         KeyStore::open(&self.folder(), &self.0.join("keys.log")).unwrap()
     }
 
-    fn open(&self, sites: &Sites, now: &str) -> (Keys, Vec<Life>) {
+    pub(super) fn open(&self, sites: &Sites, now: &str) -> (Keys, Vec<Life>) {
         let (keys, changes) = Keys::open(self.store(), sites, at(now)).unwrap();
         (keys, changes.into_iter().map(|change| change.what).collect())
     }
 
-    fn files(&self) -> Vec<String> {
+    pub(super) fn files(&self) -> Vec<String> {
         let mut names: Vec<_> =
             fs::read_dir(self.folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
@@ -71,15 +75,15 @@ impl Drop for Place {
     }
 }
 
-fn at(text: &str) -> UnixMillis {
+pub(super) fn at(text: &str) -> UnixMillis {
     UnixMillis(text.parse::<jiff::Timestamp>().unwrap().as_millisecond())
 }
 
-fn zone(name: &str) -> Zone {
+pub(super) fn zone(name: &str) -> Zone {
     Zone::named(name).unwrap()
 }
 
-fn sites(zones: &[&str]) -> Sites {
+pub(super) fn sites(zones: &[&str]) -> Sites {
     let site =
         |index| Site { index, zone: crate::site::ZoneIndex(u8::try_from(index).unwrap()), ..samples::site(&format!("s{index}.example")) };
     Sites::new((0..zones.len()).map(site).collect(), zones.iter().map(|name| zone(name)).collect())
