@@ -42,7 +42,7 @@ struct Origin {
 }
 
 impl Segment {
-    /// One that this process has sealed, or has found in the meantime.
+    /// One whose turn has come.
     pub(super) fn of(sealed: Sealed) -> Self {
         let progress = if sealed.is_in_doubt() { Progress::left_behind() } else { Progress::fresh() };
         Self::with(sealed, progress)
@@ -58,7 +58,7 @@ impl Segment {
         Self { sealed, progress, origin, failure: None }
     }
 
-    pub(super) fn header(&self) -> &Header {
+    fn header(&self) -> Header {
         self.sealed.header()
     }
 
@@ -109,14 +109,14 @@ impl Lane {
     }
 
     /// Delivers what comes, until the queue is closed and empty. Held segments stay in the spool then.
-    pub(super) async fn run(mut self, mut segments: UnboundedReceiver<Segment>) {
+    pub(super) async fn run(mut self, mut segments: UnboundedReceiver<Sealed>) {
         loop {
             let due = self.held.front().map(|(_, due)| due.saturating_duration_since(Clock::monotonic()));
             let segment = tokio::select! {
                 biased;
                 () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => self.held.pop_front().map(|(segment, _)| segment),
                 piece = std::future::ready(self.pieces.pop_front()), if !self.pieces.is_empty() => piece,
-                segment = segments.recv() => segment,
+                sealed = segments.recv() => sealed.map(Segment::of),
             };
             let Some(segment) = segment else { return };
             self.metrics.set_held(self.table, self.held.len());
@@ -178,7 +178,7 @@ impl Lane {
             return Happened::Found(Found::Nothing);
         }
         self.metrics.count_read_back();
-        let found = reconcile::read_back(&line.client, self.table, segment.header(), segment.sealed.rows()).await;
+        let found = reconcile::read_back(&line.client, self.table, &segment.header(), segment.sealed.rows()).await;
         match found {
             Ok(found) => {
                 if let Found::Unexplained { rows, rolled_up } = found {
@@ -195,7 +195,7 @@ impl Lane {
         if !insert::is_column_list(&segment.header().columns) {
             return Happened::Damaged;
         }
-        let token = insert::token(segment.header(), line.incarnation);
+        let token = insert::token(&segment.header(), line.incarnation);
         match insert::insert(&line.client, self.table.name(), &segment.sealed, &token).await {
             Ok(()) => Happened::Taken,
             Err(InsertError::ClickHouse(failure)) => self.failed(segment, failure),
@@ -211,8 +211,8 @@ impl Lane {
     }
 
     async fn repair(&self, segment: &mut Segment, line: &Line) -> Happened {
-        let token = insert::token(segment.header(), line.incarnation);
-        match reconcile::repair(&line.client, segment.header(), &token).await {
+        let token = insert::token(&segment.header(), line.incarnation);
+        match reconcile::repair(&line.client, &segment.header(), &token).await {
             Ok(()) => {
                 self.metrics.count_repair();
                 tracing::info!(batch = segment.header().batch, "the rollup lacked a batch and was filled from its rows");

@@ -32,7 +32,7 @@ use crate::row::Table;
 use crate::spool::{Sealed, Spool};
 use crate::store::database::Target;
 use crate::store::migrate::{MigrateError, migrate};
-use lane::{Backoff, Lane};
+use lane::{Backoff, Lane, Segment};
 use metrics::Metrics;
 
 /// Brings the database up to date, then delivers `recovered` (segments that an earlier process left) and whatever comes by `incoming`, until that is
@@ -55,10 +55,10 @@ pub async fn run(
     let queues = [events_queue, outcomes_queue];
     let hand_out = async move {
         for sealed in recovered {
-            enqueue(&queues, lane::Segment::left_behind(sealed), &metrics);
+            enqueue(&queues, sealed.found(), &metrics);
         }
         while let Some(sealed) = incoming.recv().await {
-            enqueue(&queues, lane::Segment::of(sealed), &metrics);
+            enqueue(&queues, sealed, &metrics);
         }
     };
     tokio::join!(hand_out, events_lane, outcomes_lane);
@@ -70,19 +70,19 @@ fn start(
     spool: &Arc<Spool>,
     table: Table,
     metrics: &Arc<Metrics>,
-) -> (UnboundedSender<lane::Segment>, impl Future<Output = ()> + use<>) {
+) -> (UnboundedSender<Sealed>, impl Future<Output = ()> + use<>) {
     let (queue, segments) = unbounded_channel();
     let lane = Lane::new(target.clone(), Arc::clone(spool), table, Arc::clone(metrics));
     (queue, lane.run(segments))
 }
 
-fn enqueue(queues: &[UnboundedSender<lane::Segment>], segment: lane::Segment, metrics: &Metrics) {
-    match Table::named(&segment.header().table) {
+fn enqueue(queues: &[UnboundedSender<Sealed>], sealed: Sealed, metrics: &Metrics) {
+    match Table::named(sealed.table()) {
         Some(table) => {
             // A lane ends before its queue only when ClickHouse is being stopped; the segment waits in the spool then.
-            let _ = queues[table as usize].send(segment);
+            let _ = queues[table as usize].send(sealed);
         }
-        None => segment.park_unknown(metrics),
+        None => Segment::of(sealed).park_unknown(metrics),
     }
 }
 

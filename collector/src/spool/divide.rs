@@ -22,7 +22,7 @@ use super::Spool;
 use super::disk::{self, File};
 use super::format::{self, Header, PREFIX, PREFIX_OF_ROWS, Request, Seed, Totals};
 use super::recover::{quarantine, scan};
-use super::sealed::{ReadError, Reader, Sealed, events_of, read_header};
+use super::sealed::{Place, ReadError, Reader, Sealed, events_of, read_header};
 use super::segment::{Range, sealed_path};
 use crate::limits::PIECE_BUFFER_BYTES;
 use crate::row::stored::{self, Unreadable};
@@ -95,7 +95,7 @@ impl Sealed {
     /// # Errors
     /// See [`Undivided`]; where the segment comes back with it, it is what it was.
     pub fn salvage(self, spool: &Spool) -> Result<Salvaged, Undivided> {
-        let (expected, header) = (self.totals(), self.header().clone());
+        let (expected, header) = (self.totals(), self.header());
         let mut pieces = Vec::new();
         let damaged = match good_rows(&self, spool, &mut pieces) {
             Ok(damaged) => damaged,
@@ -127,13 +127,13 @@ fn layout_of(header: &Header) -> Result<&'static TableLayout, Unreadable> {
 /// Writes both halves.
 fn halves(original: &Sealed, spool: &Spool, pieces: &mut Vec<Piece>) -> Result<(), Stopped> {
     let header = original.header();
-    let layout = layout_of(header)?;
+    let layout = layout_of(&header)?;
     let mut left = original.totals().rows / 2;
     if left == 0 {
         return Err(Stopped::Unreadable);
     }
     let mut reader = original.reader()?;
-    pieces.push(Piece::begin(spool, header)?);
+    pieces.push(Piece::begin(spool, &header)?);
     while let Some(frame) = reader.next_frame()? {
         let rows = Rows::of(layout, &frame)?;
         let first = usize::try_from(left).map_or(rows.count(), |left| left.min(rows.count()));
@@ -143,7 +143,7 @@ fn halves(original: &Sealed, spool: &Spool, pieces: &mut Vec<Piece>) -> Result<(
         }
         if first < rows.count() {
             if pieces.len() == 1 {
-                pieces.push(Piece::begin(spool, header)?);
+                pieces.push(Piece::begin(spool, &header)?);
             }
             pieces[1].push(&rows, first..rows.count())?;
         }
@@ -154,9 +154,9 @@ fn halves(original: &Sealed, spool: &Spool, pieces: &mut Vec<Piece>) -> Result<(
 
 /// Writes what is good of a damaged segment, if there is anything, and puts aside what is not, which it returns.
 fn good_rows(original: &Sealed, spool: &Spool, pieces: &mut Vec<Piece>) -> Result<Vec<Range>, Stopped> {
-    let file = disk::open(original.path())?;
+    let file = disk::open(&original.path())?;
     let header = original.header();
-    let layout = layout_of(header)?;
+    let layout = layout_of(&header)?;
     let (_, start) = read_header(&file)?.ok_or(Stopped::Unreadable)?;
     let length = disk::length(&file)?;
     let mut scan = scan(&file, header.seed(), start as u64..length)?;
@@ -166,12 +166,12 @@ fn good_rows(original: &Sealed, spool: &Spool, pieces: &mut Vec<Piece>) -> Resul
         scan.damaged.push(Range { offset: known_to, length: length - known_to });
     }
     for damaged in &scan.damaged {
-        quarantine(spool.folder(), header, &file, *damaged)?;
+        quarantine(spool.folder(), &header, &file, *damaged)?;
     }
     if scan.totals.rows == 0 {
         return Ok(scan.damaged);
     }
-    pieces.push(Piece::begin(spool, header)?);
+    pieces.push(Piece::begin(spool, &header)?);
     let mut reader = Reader::of_frames(file, header.seed());
     for Range { offset, length } in scan.good {
         reader.go_to(offset);
@@ -261,14 +261,14 @@ fn replace(original: Sealed, spool: &Spool, pieces: Vec<Piece>) -> Result<Vec<Se
     let folder = spool.folder();
     let divided = divided_path(folder, original.header().batch, &pieces);
     let held = spool.gauge().files();
-    let begun = disk::sync_folder(folder).and_then(|()| disk::rename(original.path(), &divided));
+    let begun = disk::sync_folder(folder).and_then(|()| disk::rename(&original.path(), &divided));
     drop(held);
     if let Err(error) = begun {
         return Err(give_back(original, spool, &pieces, error.into()));
     }
     if let Err(error) = disk::sync_folder(folder) {
         // The disk may have either name. Once it surely has the old one, nothing has happened.
-        let undone = disk::rename(&divided, original.path()).and_then(|()| disk::sync_folder(folder));
+        let undone = disk::rename(&divided, &original.path()).and_then(|()| disk::sync_folder(folder));
         return Err(undone.map_or_else(Undivided::Undecided, |()| give_back(original, spool, &pieces, error.into())));
     }
     let named = pieces.iter().try_for_each(|piece| name(folder, piece.header.batch)).and_then(|()| disk::sync_folder(folder));
@@ -284,14 +284,14 @@ fn replace(original: Sealed, spool: &Spool, pieces: Vec<Piece>) -> Result<Vec<Se
 
 fn adopt(spool: &Spool, piece: Piece) -> Sealed {
     let folder = spool.folder();
-    let (unnamed, named) = (piece_path(folder, piece.header.batch), sealed_path(folder, piece.header.batch));
-    let path = if disk::exists(&named).unwrap_or(false) { named } else { unnamed };
+    let is_named = disk::exists(&sealed_path(folder, piece.header.batch)).unwrap_or(false);
+    let place = if is_named { Place::Sealed } else { Place::Piece };
     spool.gauge().add(piece.written);
     spool.gauge().events_came(events_of(&piece.header, &piece.totals));
-    Sealed::new(path, piece.header, piece.totals, piece.written, spool.books.clone())
+    Sealed::new(place, piece.header, piece.totals, piece.written, &spool.books)
 }
 
-fn piece_path(folder: &Path, batch: u64) -> PathBuf {
+pub(super) fn piece_path(folder: &Path, batch: u64) -> PathBuf {
     folder.join(format!("{batch:016x}.piece"))
 }
 

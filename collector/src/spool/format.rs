@@ -32,6 +32,8 @@
 //! the segment's one INSERT. While a segment is being written the file is longer than its content: what follows is zeros, and no frame begins with
 //! zeros. Nothing in a segment is raw: rows hold what `event.rs` allows, and the hashes are keyed with bytes that exist only in the spool's folder.
 
+use std::sync::Arc;
+
 use crate::clock::{Day, UnixMillis};
 use crate::leak;
 
@@ -68,11 +70,11 @@ pub struct Header {
     /// Version of the row's layout.
     pub schema_id: u32,
     /// The time zone whose day it is; with the day, the partition.
-    pub zone: Box<str>,
+    pub zone: Arc<str>,
     /// The table its rows belong to.
-    pub table: Box<str>,
+    pub table: Arc<str>,
     /// The columns of each row, comma-separated, as the INSERT names them.
-    pub columns: Box<str>,
+    pub columns: Arc<str>,
 }
 
 impl Header {
@@ -322,7 +324,7 @@ impl<'a> Reader<'a> {
         Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
     }
 
-    fn text(&mut self) -> Option<Box<str>> {
+    fn text(&mut self) -> Option<Arc<str>> {
         let length = self.u16()?;
         Some(std::str::from_utf8(self.take(usize::from(length))?).ok()?.into())
     }

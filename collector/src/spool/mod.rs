@@ -51,6 +51,7 @@ use batches::{Batches, identity};
 use disk::File;
 use format::Header;
 pub use receipt::Receipt;
+use sealed::Books;
 pub use sealed::Sealed;
 use seen::Hasher;
 pub use seen::Seen;
@@ -114,7 +115,7 @@ pub struct Spool {
     node: u64,
     hasher: Hasher,
     batches: Batches,
-    books: Books,
+    books: Arc<Books>,
     /// Segments that the disk did not let recovery take over.
     left: Mutex<Vec<PathBuf>>,
     _lock: File,
@@ -148,7 +149,7 @@ impl Spool {
         let hasher = Hasher::new(&identity::<32>(&file("hash-key")).map_err(failed)?.ok_or_else(|| damaged("hash-key"))?);
         let node = u64::from_le_bytes(identity(&file("node")).map_err(failed)?.ok_or_else(|| damaged("node"))?);
         let seen = Seen::open(folder, node, hasher.clone(), bounds.journal_reserve_bytes).map_err(failed)?;
-        let books = Books { gauge: Arc::new(Gauge::new(bounds.bytes_max)), seen: Arc::new(seen) };
+        let books = Arc::new(Books::new(folder, Gauge::new(bounds.bytes_max), seen));
         Ok(Self { folder: folder.to_owned(), bounds, node, hasher, batches, books, left: Mutex::default(), _lock: lock })
     }
 
@@ -209,13 +210,6 @@ fn patiently<T>(mut lock: impl FnMut() -> io::Result<T>) -> io::Result<T> {
             other => return other,
         }
     }
-}
-
-/// What a segment's coming and going is written down in.
-#[derive(Clone, Debug)]
-struct Books {
-    gauge: Arc<Gauge>,
-    seen: Arc<Seen>,
 }
 
 /// How full the spool is, and what waits in it. Full at its bound; takes again below nine tenths of it.
@@ -394,8 +388,8 @@ impl Gauge {
         self.waiting().insert(header.batch, header.begun);
     }
 
-    fn waits_no_more(&self, header: &Header) {
-        self.waiting().remove(&header.batch);
+    fn waits_no_more(&self, batch: u64) {
+        self.waiting().remove(&batch);
     }
 
     /// Touched when a segment is begun, sealed or delivered, about once a second.

@@ -16,7 +16,7 @@ use super::disk::{self, File};
 use super::format::{self, FOOTER, Frame, Header, PREFIX, Record, Seed, Totals};
 use super::inspect::{self, QUARANTINE};
 use super::parked::{self, Order};
-use super::sealed::{Names, Sealed, events_of, read_header, read_start};
+use super::sealed::{Names, Place, Sealed, events_of, read_header, read_start};
 use super::segment::{Range, copy, rewrite, sealed_path};
 use super::{Seen, Spool, divide, strip};
 use crate::leak;
@@ -106,7 +106,7 @@ fn take_over(spool: &Spool) -> io::Result<Recovered> {
     for path in disk::list(&spool.folder().join(QUARANTINE))? {
         spool.gauge().quarantined(1, disk::length(&disk::open(&path)?)?);
     }
-    recovered.sealed.sort_by_key(|sealed| sealed.header().batch);
+    recovered.sealed.sort_by_key(Sealed::batch);
     disk::sync_folder(spool.folder())?;
     if !spool.seen().is_empty() {
         spool.seen().make_room();
@@ -225,7 +225,7 @@ fn take_place(spool: &Spool, path: &Path, file: &File, pieces: &[Range], (header
 fn adopt(spool: &Spool, header: Header, totals: Totals, bytes: u64) -> Sealed {
     spool.gauge().add(bytes);
     spool.gauge().events_came(events_of(&header, &totals));
-    Sealed::new(sealed_path(spool.folder(), header.batch), header, totals, bytes, spool.books.clone()).found()
+    Sealed::new(Place::Sealed, header, totals, bytes, &spool.books).found()
 }
 
 /// A header that cannot be read: nothing but zeros is a file whose first commit never ended; anything else is put aside whole.

@@ -2,26 +2,72 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Books;
 use super::disk::{self, File};
+use super::divide::piece_path;
 use super::format::{self, FOOTER, Frame, HEADER_MAX, Header, PREFIX, Record, Seed, Totals};
-use super::parked;
 use super::recover::each_frame;
+use super::segment::sealed_path;
+use super::{Gauge, Seen, parked};
+use crate::clock::UnixMillis;
 use crate::leak;
 use crate::row::EVENTS;
 
 /// A segment that waits for ClickHouse. Its bytes count in the spool's gauge until it is confirmed.
+///
+/// Very many of them wait when ClickHouse is away for days, so each is small: what its header says that those of the same day say too, they share.
 #[derive(Debug)]
 pub struct Sealed {
-    path: PathBuf,
-    header: Header,
+    batch: u64,
+    begun: UnixMillis,
+    /// Its header, but for its number and its time.
+    like: Arc<Header>,
     totals: Totals,
-    has_end: bool,
     bytes: u64,
+    place: Place,
+    has_end: bool,
     in_doubt: bool,
     names: Names,
-    books: Books,
+    books: Arc<Books>,
+}
+
+/// The name of a segment's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// That of a sealed segment.
+    Sealed,
+    /// Still that of a piece of a divided one.
+    Piece,
+}
+
+/// What a segment's coming and going is written down in.
+#[derive(Debug)]
+pub(super) struct Books {
+    pub(super) folder: PathBuf,
+    pub(super) gauge: Arc<Gauge>,
+    pub(super) seen: Arc<Seen>,
+    /// The headers that segments had of late.
+    alike: Mutex<Vec<Arc<Header>>>,
+}
+
+impl Books {
+    pub(super) fn new(folder: &Path, gauge: Gauge, seen: Seen) -> Self {
+        Self { folder: folder.to_owned(), gauge: gauge.into(), seen: seen.into(), alike: Mutex::default() }
+    }
+
+    /// A header like this one, but for number and time, which segments of the same table, zone and day share.
+    fn like(&self, header: Header) -> Arc<Header> {
+        let header = Header { batch: 0, begun: UnixMillis(0), ..header };
+        let mut alike = self.alike.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = alike.iter().rev().find(|known| ***known == header) {
+            return Arc::clone(known);
+        }
+        alike.retain(|known| Arc::strong_count(known) > 1);
+        let header = Arc::new(header);
+        alike.push(Arc::clone(&header));
+        header
+    }
 }
 
 /// Whether any row of a segment could be recognised when it is sent again.
@@ -54,13 +100,16 @@ pub enum ReadError {
 }
 
 impl Sealed {
-    pub(super) fn new(path: PathBuf, header: Header, totals: Totals, bytes: u64, books: Books) -> Self {
+    pub(super) fn new(place: Place, header: Header, totals: Totals, bytes: u64, books: &Arc<Books>) -> Self {
         books.gauge.waits(&header);
-        Self { path, header, totals, has_end: true, bytes, in_doubt: false, names: Names::Some, books }
+        let (batch, begun, like) = (header.batch, header.begun, books.like(header));
+        let books = Arc::clone(books);
+        Self { batch, begun, like, totals, bytes, place, has_end: true, in_doubt: false, names: Names::Some, books }
     }
 
     /// The same, of which an earlier process, or this one before it was parked, may have sent something.
-    pub(super) fn found(self) -> Self {
+    #[must_use]
+    pub fn found(self) -> Self {
         Self { in_doubt: true, ..self }
     }
 
@@ -86,12 +135,12 @@ impl Sealed {
 
     /// How many of its rows are events, as opposed to counts.
     pub(super) fn events(&self) -> u64 {
-        events_of(&self.header, &self.totals)
+        events_of(&self.like, &self.totals)
     }
 
     fn leaves(&self) {
-        self.books.gauge.waits_no_more(&self.header);
-        let stripped = self.books.gauge.stripped_no_more(&self.path);
+        self.books.gauge.waits_no_more(self.batch);
+        let stripped = self.books.gauge.stripped_no_more(&self.path());
         self.books.gauge.events_went(self.events().saturating_sub(stripped));
     }
 
@@ -104,8 +153,18 @@ impl Sealed {
     }
 
     /// What the segment says about itself.
-    pub fn header(&self) -> &Header {
-        &self.header
+    pub fn header(&self) -> Header {
+        Header { batch: self.batch, begun: self.begun, ..Header::clone(&self.like) }
+    }
+
+    /// Its number.
+    pub fn batch(&self) -> u64 {
+        self.batch
+    }
+
+    /// The table its rows belong to.
+    pub fn table(&self) -> &str {
+        &self.like.table
     }
 
     /// What it holds.
@@ -119,13 +178,16 @@ impl Sealed {
     }
 
     /// Where it lies.
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn path(&self) -> PathBuf {
+        match self.place {
+            Place::Sealed => sealed_path(&self.books.folder, self.batch),
+            Place::Piece => piece_path(&self.books.folder, self.batch),
+        }
     }
 
     /// Reads it from the start, one frame at a time. Blocking.
     pub fn reader(&self) -> Result<Reader, ReadError> {
-        let file = disk::open(&self.path)?;
+        let file = disk::open(&self.path())?;
         let (header, start) = read_header(&file)?.ok_or(ReadError::Damaged)?;
         Ok(Reader { file, seed: header.seed(), offset: start as u64, seen: Totals::default(), stated: self.totals, body: Vec::new() })
     }
@@ -135,7 +197,7 @@ impl Sealed {
     pub fn confirm(self) -> Result<(), Box<Unremoved>> {
         let removed = self.remember().and_then(|()| {
             let _held = self.books.gauge.files();
-            disk::remove(&self.path)?;
+            disk::remove(&self.path())?;
             self.leaves();
             Ok(())
         });
@@ -143,8 +205,8 @@ impl Sealed {
             return Err(Box::new(Unremoved { sealed: self, source }));
         }
         self.books.gauge.subtract(self.bytes);
-        if let Err(error) = disk::sync_folder(self.path.parent().unwrap_or(Path::new("."))) {
-            tracing::warn!(batch = self.header.batch, kind = ?error.kind(), "the removal of a delivered segment may not outlive a power cut");
+        if let Err(error) = disk::sync_folder(&self.books.folder) {
+            tracing::warn!(batch = self.batch, kind = ?error.kind(), "the removal of a delivered segment may not outlive a power cut");
         }
         if self.names == Names::Some {
             self.books.seen.make_room();
@@ -154,16 +216,17 @@ impl Sealed {
 
     /// ClickHouse will not have it: the file moves to the folder `parked`, where it stays, counted, until an operator acts (see [`parked`]).
     pub fn park(self) -> io::Result<PathBuf> {
-        let folder = self.path.parent().unwrap_or(Path::new(".")).to_owned();
+        let folder = &self.books.folder;
         let parked = folder.join(parked::FOLDER);
         disk::create_folder(&parked)?;
         self.remember()?;
-        let path = parked.join(self.path.file_name().unwrap_or_default());
+        let lies = self.path();
+        let path = parked.join(lies.file_name().unwrap_or_default());
         let _held = self.books.gauge.files();
-        disk::rename(&self.path, &path)?;
+        disk::rename(&lies, &path)?;
         disk::sync_folder(&parked)?;
-        disk::sync_folder(&folder)?;
-        self.books.gauge.waits_no_more(&self.header);
+        disk::sync_folder(folder)?;
+        self.books.gauge.waits_no_more(self.batch);
         // What was stripped of it stays counted as that, wherever it lies.
         let events = self.events().saturating_sub(self.books.gauge.stripped_of(&path));
         self.books.gauge.events_went(events);
@@ -176,7 +239,7 @@ impl Sealed {
         if self.names == Names::None || leak::planted("names_lost_with_segment") {
             return Ok(());
         }
-        let file = disk::open(&self.path)?;
+        let file = disk::open(&self.path())?;
         let Some((header, start)) = read_header(&file)? else { return Ok(()) };
         let mut keeping = self.books.seen.keep();
         each_frame(&file, header.seed(), start as u64..disk::length(&file)?, |frame| keeping.add(&header, frame))?;

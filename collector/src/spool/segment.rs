@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Spool;
 use super::disk::{self, File};
 use super::format::{FOOTER, Header, Totals};
-use super::sealed::{Names, Sealed, events_of};
+use super::sealed::{Names, Place, Sealed, events_of};
 use crate::leak;
 
 /// File name of a segment that is being written.
@@ -130,8 +130,7 @@ impl SegmentFile {
         let gauge = self.spool.gauge();
         gauge.add(length);
         gauge.subtract(std::mem::take(&mut self.allocated));
-        let path = sealed_path(self.spool.folder(), self.header.batch);
-        Ok(Some(Sealed::new(path, self.header.clone(), self.totals, length, self.spool.books.clone()).with(self.names)))
+        Ok(Some(Sealed::new(Place::Sealed, self.header.clone(), self.totals, length, &self.spool.books).with(self.names)))
     }
 
     /// Writes the footer and gives the file its new name; returns its length. The name itself is not synced: after a power cut the file has one or the

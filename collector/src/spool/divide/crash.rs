@@ -82,10 +82,10 @@ fn a_division_loses_and_doubles_no_row_whenever_the_power_goes() {
 #[test]
 fn the_sound_rows_of_a_damaged_segment_are_there_once_whenever_the_power_goes() {
     let (disk, spool, sealed) = prepared();
-    let mut bytes = disk.content(sealed.path()).unwrap();
+    let mut bytes = disk.content(&sealed.path()).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    disk.put(sealed.path(), &bytes);
+    disk.put(&sealed.path(), &bytes);
     disk.record();
     let salvaged = sealed.salvage(&spool).unwrap();
     let kept = tests::rows(std::slice::from_ref(salvaged.piece.as_ref().unwrap()));

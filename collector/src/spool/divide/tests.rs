@@ -63,7 +63,7 @@ fn the_halves_hold_the_rows_in_order_with_their_hashes_under_new_numbers() {
     let folder = Folder::new("halves");
     let spool = folder.spool();
     let original = segment(&spool, &[(11, 3), (0, 1), (12, 4)]);
-    let (header, path) = (original.header().clone(), original.path().to_owned());
+    let (header, path) = (original.header(), original.path());
     let bytes = spool.gauge().bytes();
     let [first, second] = original.divide(&spool).unwrap();
     let known = |numbers: std::ops::Range<u64>| numbers.map(|number| (number, number + 1_000)).collect::<Vec<_>>();
@@ -71,8 +71,8 @@ fn the_halves_hold_the_rows_in_order_with_their_hashes_under_new_numbers() {
     assert_eq!(frames(&second), [(12, 1, known(4..8))]);
     let batches = [first.header().batch, second.header().batch];
     assert!(batches[0] != batches[1] && !batches.contains(&header.batch));
-    assert_eq!(*first.header(), Header { batch: batches[0], ..header.clone() });
-    assert_eq!(*second.header(), Header { batch: batches[1], ..header });
+    assert_eq!(first.header(), Header { batch: batches[0], ..header.clone() });
+    assert_eq!(second.header(), Header { batch: batches[1], ..header });
     assert!(!path.exists());
     assert_eq!(folder.files("sealed"), [first.path(), second.path()]);
     assert!(folder.files("piece").is_empty() && folder.files("divided").is_empty());
@@ -153,7 +153,7 @@ fn a_disk_that_takes_no_pieces_leaves_the_segment_as_it_was() {
     let folder = Folder::new("later");
     let spool = folder.spool();
     let original = segment(&spool, &[(1, 6)]);
-    let path = original.path().to_owned();
+    let path = original.path();
     // Where the first piece would be there is something already.
     let taken = piece_path(&folder.0, original.header().batch + 1);
     std::fs::write(&taken, b"in the way").unwrap();

@@ -150,7 +150,7 @@ fn a_segment_is_removed_only_once_its_names_are_written_down() {
     let folder = disk.root().join("spool");
     let spool = Arc::new(Spool::open(&folder, 1 << 30).unwrap());
     let sealed = with_log(&spool, |log| async move { drop(send(&log, 1, &[(DAY, 5, "a")]).await.unwrap()) }).remove(0);
-    let path = sealed.path().to_owned();
+    let path = sealed.path();
     disk.order(Call::Sync, 0, IO_ERROR);
     let unremoved = sealed.confirm().unwrap_err();
     assert!(disk::exists(&path).unwrap() && spool.gauge().events() == 1, "it waits as before");

@@ -369,7 +369,7 @@ pub(super) fn content(sealed: &Sealed) -> Result<Vec<Row>, ReadError> {
     let mut reader = sealed.reader()?;
     let mut found = Vec::new();
     while let Some(rows) = reader.next_rows()? {
-        found.extend(rows_in(sealed.header(), rows));
+        found.extend(rows_in(&sealed.header(), rows));
     }
     Ok(found)
 }
