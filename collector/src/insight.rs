@@ -286,7 +286,27 @@ impl Sources {
             Family { name: "data_file_age_seconds", help: "Age of each data file", label: "file", values: ages.collect() },
         ];
         families.extend(self.sink_gauges());
+        families.extend(self.memory_gauges());
         families
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floating-point numbers in Prometheus")]
+    fn memory_gauges(&self) -> Vec<Family<f64>> {
+        let remembered = self.spool.seen().remembered();
+        vec![
+            Family {
+                name: "remembered",
+                help: "Idempotency keys and event ids by which what is sent again is recognised",
+                label: "of",
+                values: vec![("keys".to_owned(), remembered.keys as f64), ("ids".to_owned(), remembered.ids as f64)],
+            },
+            Family::single("remembered_bytes", "Memory that these take", remembered.bytes as f64),
+            Family::single(
+                "journal_damaged_pieces",
+                "Damaged pieces that the start found in the journal of keys and ids: what they held is forgotten",
+                remembered.damaged_pieces as f64,
+            ),
+        ]
     }
 }
 

@@ -273,6 +273,29 @@ fn a_batch_whose_segment_is_delivered_and_gone_is_known_after_a_crash() {
 }
 
 #[test]
+fn the_operator_sees_how_much_is_remembered_and_that_damage_of_the_journal_has_taken_some_of_it() {
+    let setup = Setup::new("journal-damaged", DELIVERED);
+    let figures = |collector: &Collector| {
+        let names = ["headcount_remembered{of=\"keys\"}", "headcount_remembered{of=\"ids\"}", "headcount_journal_damaged_pieces"];
+        format!("{:?}", names.map(|name| collector.metric(name).unwrap()))
+    };
+    let collector = setup.start();
+    assert_eq!(figures(&collector), "[0.0, 0.0, 0.0]");
+    assert_eq!(post(&collector, "k", &list(&[with_id("example.org", "a", "1")])).text(), accepted(1, 0));
+    assert_eq!(figures(&collector), "[1.0, 1.0, 0.0]");
+    assert!(collector.metric("headcount_remembered_bytes").is_some());
+    collector.wait_for_events(1);
+    collector.drained();
+    collector.kill();
+    // The first chunk is that of the keys; its first hash stands at byte 24.
+    let [journal] = &journals(&setup)[..] else { panic!("one journal") };
+    let mut bytes = std::fs::read(journal).unwrap();
+    bytes[24] ^= 1;
+    std::fs::write(journal, bytes).unwrap();
+    assert_eq!(figures(&setup.start()), "[0.0, 1.0, 1.0]");
+}
+
+#[test]
 fn without_its_journal_a_delivered_batch_would_be_stored_again() {
     let leaky = Setup::new("leaky-removed", DELIVERED).with_program(leaky::program()).on_stage(NOON);
     let leaking = leaky.with_variable(leaky::LEAK, "names_lost_with_segment");

@@ -111,6 +111,7 @@ pub struct Seen {
     /// Whether `parts` has any: nearly always not, and then nobody asks.
     has_parts: AtomicBool,
     journal: Mutex<Journal>,
+    damaged_pieces: u64,
     /// Whether the journal has room ahead of need.
     has_room: AtomicBool,
     claimants: AtomicU64,
@@ -125,6 +126,8 @@ pub struct Remembered {
     pub ids: usize,
     /// Bytes of memory that this takes.
     pub bytes: usize,
+    /// Damaged pieces of the journal that the start has met: what they held is forgotten.
+    pub damaged_pieces: u64,
 }
 
 #[derive(Debug)]
@@ -176,7 +179,7 @@ impl Seen {
         let mut keys = Generations::new(Bounds { millis: key_millis, hashes: KEYS_REMEMBERED });
         let mut ids = Generations::new(Bounds { millis: hours(CLOSE_AFTER_HOURS_DEFAULT), hashes: IDS_REMEMBERED });
         let mut parts = Generations::new(Bounds { millis: key_millis, hashes: PARTS_REMEMBERED });
-        let (journal, damaged) = Journal::open(folder.join("seen"), node, reserve_bytes, |kind, at, hashes| {
+        let (journal, damaged_pieces) = Journal::open(folder.join("seen"), node, reserve_bytes, |kind, at, hashes| {
             let set = match kind {
                 Kind::Keys => &mut keys,
                 Kind::Ids => &mut ids,
@@ -193,12 +196,13 @@ impl Seen {
             ids: Mutex::new(Memory::of(ids)),
             parts: Mutex::new(parts),
             journal: Mutex::new(journal),
+            damaged_pieces,
             has_room: AtomicBool::new(false),
             claimants: AtomicU64::new(0),
         };
-        if damaged > 0 {
+        if damaged_pieces > 0 {
             tracing::warn!(
-                pieces = damaged,
+                pieces = damaged_pieces,
                 "the journal of what was sent before is damaged in places; a retry of what they held is stored again"
             );
         }
@@ -231,7 +235,7 @@ impl Seen {
     pub fn remembered(&self) -> Remembered {
         let (keys, ids, parts) = (lock(&self.keys), lock(&self.ids), lock(&self.parts));
         let bytes = keys.known.bytes() + ids.known.bytes() + parts.bytes();
-        Remembered { keys: keys.known.len(), ids: ids.known.len(), bytes }
+        Remembered { keys: keys.known.len(), ids: ids.known.len(), bytes, damaged_pieces: self.damaged_pieces }
     }
 
     /// Whether nothing is.

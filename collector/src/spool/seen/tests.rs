@@ -174,7 +174,7 @@ fn who_names_nothing_pays_nothing() {
     let spool = folder.spool();
     recover(&spool).unwrap().sealed.into_iter().for_each(|sealed| sealed.confirm().unwrap());
     assert!(!folder.0.join("seen").exists());
-    assert_eq!(spool.seen().remembered(), Remembered { keys: 0, ids: 0, bytes: 0 });
+    assert_eq!(spool.seen().remembered(), Remembered { keys: 0, ids: 0, bytes: 0, damaged_pieces: 0 });
 }
 
 /// A request of two days of which a crash has left the segment of one.
