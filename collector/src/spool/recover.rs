@@ -7,7 +7,9 @@
 //! * A damaged segment that was sealed may have been sent already, so nothing of it may go under its number again and nothing under another before
 //!   ClickHouse was asked: it stays as it is, and the sink takes what is good out of it ([`super::divide`]).
 //! * A file that the disk does not let read or write stays where it is, and is tried again while the collector runs.
-//! * Memory does not grow with the bytes that are found: one frame is held at a time.
+//! * Every byte is read and checked before an event is taken: 0.3 s of CPU for each GB in large segments, 1 s in segments of 62 KiB (`make bench-backlog`).
+//! * Memory does not grow with the bytes that are found: one frame is held at a time. It grows with the segments, by about 120 bytes for each: 5 GB in 78,784
+//!   segments took 9 MiB, in 150 segments nothing that could be told.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! `make bench`: prints what Headcount costs beside bare hyper, and writes the same figures as JSON to the file named as the only argument.
+//! `make bench-backlog` is this with the argument `backlog`, and how many gigabytes the largest is to have.
 
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
@@ -6,7 +7,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use headcount_tests::bench::report::{self, Figure};
-use headcount_tests::bench::{baseline, bodies, load, process};
+use headcount_tests::bench::{backlog, baseline, bodies, load, process};
 use headcount_tests::campaign::Build;
 use headcount_tests::collector::{Collector, Setup};
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     let argument = std::env::args().nth(1);
     let done = match argument.as_deref() {
         Some("baseline") => baseline::serve(),
+        Some("backlog") => backlog(std::env::args().nth(2)),
         file => run(file),
     };
     match done {
@@ -39,6 +41,12 @@ fn main() -> ExitCode {
 #[expect(clippy::print_stdout, reason = "the table is this program's purpose")]
 fn tell(text: &str) {
     println!("{text}");
+}
+
+fn backlog(gigabytes: Option<String>) -> io::Result<()> {
+    let gigabytes = gigabytes.map_or(Ok(5), |gigabytes| gigabytes.parse()).map_err(io::Error::other)?;
+    tell(&report::table(&backlog::figures(gigabytes)?));
+    Ok(())
 }
 
 fn run(file: Option<&str>) -> io::Result<()> {
