@@ -72,6 +72,12 @@ impl Setup {
         setup.with_variable(crate::staged::NOW, &now.to_string())
     }
 
+    /// How many segments lie in the spool, those that are held among them; none in `parked/` or `quarantine/`.
+    pub fn waiting_segments(&self) -> usize {
+        let names = std::fs::read_dir(self.data().join("spool")).into_iter().flatten().map_while(Result::ok).map(|entry| entry.path());
+        names.filter(|path| path.extension().is_some_and(|extension| extension == "open" || extension == "sealed")).count()
+    }
+
     /// Sets a variable of the process.
     #[must_use]
     pub fn with_variable(mut self, name: &str, value: &str) -> Self {

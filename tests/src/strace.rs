@@ -43,8 +43,8 @@ impl Strace {
         let folder = tempfile::Builder::new().prefix("hc-strace-").tempdir().expect("the temporary folder can be written to");
         let mut command = Command::new("strace");
         let ordered: Vec<&str> = orders.iter().filter_map(|order| order.split(':').next()).collect();
-        // Syncs are told always, and what is ordered, so that it shows when it was carried out.
-        command.args(["-f", "-y", "-s", "0"]).arg(format!("--trace=fsync,fdatasync,{}", ordered.join(",")));
+        // Syncs and removals are told always, and what is ordered, so that it shows when it was carried out.
+        command.args(["-f", "-y", "-s", "0"]).arg(format!("--trace=fsync,fdatasync,unlink,{}", ordered.join(",")));
         command.args(orders.iter().map(|order| format!("--inject={order}")));
         command.arg("-o").arg(folder.path().join("calls")).arg("-p").arg(collector.id().to_string());
         let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("strace was there before");

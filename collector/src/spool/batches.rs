@@ -7,15 +7,23 @@ use std::sync::{Mutex, PoisonError};
 use super::disk;
 use crate::leak;
 
-/// Random bytes that are drawn once and kept; `None` when the file is there and damaged.
-pub(super) fn identity<const LENGTH: usize>(path: &Path) -> io::Result<Option<[u8; LENGTH]>> {
-    if let Some(bytes) = disk::read_small(path)? {
-        return Ok(checked(&bytes));
-    }
-    let mut fresh = [0; LENGTH];
-    getrandom::fill(&mut fresh).map_err(io::Error::other)?;
-    disk::replace_small(path, &with_checksum(&fresh))?;
-    Ok(Some(fresh))
+/// Makes the files of a node that is not there yet. What an earlier start may have left of them is made anew: it failed, so it cannot be told whether that
+/// is on the disk. `node` comes last: where it is, the others are.
+pub(super) fn make([next_batch, hash_key, node]: [&Path; 3]) -> io::Result<()> {
+    disk::replace_small(next_batch, &with_checksum(&1_u64.to_le_bytes()))?;
+    disk::replace_small(hash_key, &with_checksum(&random::<32>()?))?;
+    disk::replace_small(node, &with_checksum(&random::<8>()?))
+}
+
+fn random<const LENGTH: usize>() -> io::Result<[u8; LENGTH]> {
+    let mut bytes = [0; LENGTH];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
+}
+
+/// The bytes of one of these files; `None` when it is damaged or gone.
+pub(super) fn known<const LENGTH: usize>(path: &Path) -> io::Result<Option<[u8; LENGTH]>> {
+    Ok(disk::read_small(path)?.and_then(|content| checked(&content)))
 }
 
 /// A small file's content: its bytes and their CRC32C.
@@ -46,17 +54,9 @@ struct Reserved {
 }
 
 impl Batches {
+    /// Goes on where `path` says; `None` when it is damaged or gone.
     pub(super) fn open(path: &Path, block: u64) -> io::Result<Option<Self>> {
-        let next = match disk::read_small(path)? {
-            None => {
-                disk::replace_small(path, &with_checksum(&1_u64.to_le_bytes()))?;
-                1
-            }
-            Some(bytes) => match checked(&bytes) {
-                Some(bytes) => u64::from_le_bytes(bytes),
-                None => return Ok(None),
-            },
-        };
+        let Some(next) = known(path)?.map(u64::from_le_bytes) else { return Ok(None) };
         Ok(Some(Self { path: path.to_owned(), block, state: Mutex::new(Reserved { next, end: next }) }))
     }
 

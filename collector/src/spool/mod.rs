@@ -47,7 +47,7 @@ use crate::limits::{
     BATCHES_RESERVED, COMMIT_BYTES, GROWTH_MAX, GROWTH_MIN, JOURNAL_RESERVE_BYTES, LOCK_PATIENCE, SEGMENT_AGE, SEGMENT_BYTES, SEGMENT_ROWS,
     WRITE_FAILURE_SHOWN,
 };
-use batches::{Batches, identity};
+use batches::Batches;
 use disk::File;
 use format::Header;
 pub use receipt::Receipt;
@@ -137,17 +137,14 @@ impl Spool {
             io::ErrorKind::WouldBlock => OpenError::InUse(folder.to_owned()),
             _ => failed(source),
         })?;
-        let file = |name: &str| folder.join(name);
-        // The node is written last: a folder that has one has everything, and what is missing then was lost, not never made.
-        for name in ["next-batch", "hash-key"] {
-            if known && !disk::exists(&file(name)).map_err(failed)? {
-                return Err(OpenError::Identity(file(name)));
-            }
+        let [next_batch, hash_key, node] = ["next-batch", "hash-key", "node"].map(|name| folder.join(name));
+        if !known {
+            batches::make([&next_batch, &hash_key, &node]).map_err(failed)?;
         }
-        let damaged = |name: &str| OpenError::Identity(file(name));
-        let batches = Batches::open(&file("next-batch"), bounds.batches_reserved).map_err(failed)?.ok_or_else(|| damaged("next-batch"))?;
-        let hasher = Hasher::new(&identity::<32>(&file("hash-key")).map_err(failed)?.ok_or_else(|| damaged("hash-key"))?);
-        let node = u64::from_le_bytes(identity(&file("node")).map_err(failed)?.ok_or_else(|| damaged("node"))?);
+        let damaged = |path: &Path| OpenError::Identity(path.to_owned());
+        let batches = Batches::open(&next_batch, bounds.batches_reserved).map_err(failed)?.ok_or_else(|| damaged(&next_batch))?;
+        let hasher = Hasher::new(&batches::known::<32>(&hash_key).map_err(failed)?.ok_or_else(|| damaged(&hash_key))?);
+        let node = u64::from_le_bytes(batches::known(&node).map_err(failed)?.ok_or_else(|| damaged(&node))?);
         let seen = Seen::open(folder, node, hasher.clone(), bounds.journal_reserve_bytes).map_err(failed)?;
         let books = Arc::new(Books::new(folder, Gauge::new(bounds.bytes_max), seen));
         Ok(Self { folder: folder.to_owned(), bounds, node, hasher, batches, books, left: Mutex::default(), _lock: lock })

@@ -88,9 +88,7 @@ pub fn session(build: Build, seed: u64, rounds: u64, under: Under) -> Session {
 fn wait_for_what_can_be_delivered(setup: &Setup, collector: &Collector) {
     collector.wait_until("all segments to be delivered, parked or held", |collector| {
         let held = collector.metric_sum("headcount_held_batches");
-        let names = std::fs::read_dir(setup.data().join("spool")).ok()?.map_while(Result::ok).map(|entry| entry.path());
-        let waiting = names.filter(|path| path.extension().is_some_and(|extension| extension == "open" || extension == "sealed")).count();
-        u32::try_from(waiting).is_ok_and(|waiting| f64::from(waiting) <= held).then_some(())
+        u32::try_from(setup.waiting_segments()).is_ok_and(|waiting| f64::from(waiting) <= held).then_some(())
     });
 }
 

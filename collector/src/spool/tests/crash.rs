@@ -172,6 +172,27 @@ fn a_crash_at_any_moment_loses_nothing_that_was_answered_and_doubles_nothing() {
     assert!(all.crashes > 1_000 && all.crashes_again > 10_000, "{} and {} crashes", all.crashes, all.crashes_again);
 }
 
+/// What such starts have left may not be on the disk, and who finds it cannot tell: the power goes, and one of the names is gone.
+#[test]
+fn what_first_starts_that_failed_have_left_is_not_trusted() {
+    let mut failed = 0;
+    for number in 0..6_u32.pow(3) {
+        let disk = Disk::new();
+        for skipped in [number / 36, number / 6 % 6, number % 6] {
+            disk.order(Call::SyncFolder, skipped, IO_ERROR);
+            failed += u32::from(start(&disk, small()).is_err());
+            disk.forgive();
+        }
+        disk.record();
+        let moment = disk.moments().pop().unwrap();
+        for seed in 0..16 {
+            let after = moment.after_crash(Survivors { content: Unsynced::Kept, names: Unsynced::Some, seed });
+            assert!(start(&after, small()).is_ok(), "syncs {number} of three starts failed, lot {seed}");
+        }
+    }
+    assert!(failed > 200, "{failed} starts");
+}
+
 /// Each protection of the spool, taken out: the same crashes find it missing.
 #[test]
 fn without_any_one_of_its_protections_the_spool_breaks_its_promise_and_it_is_found() {

@@ -55,8 +55,8 @@ struct Session {
     disk: Disk,
     story: Vec<Happened>,
     excused: Excused,
-    /// Damage that recovery cannot take for the torn end of a commit.
-    shows: bool,
+    /// Parts of requests whose damage recovery cannot take for the torn end of a commit.
+    shown: BTreeSet<(u64, Lane)>,
     /// Numbers of the segments that are damaged: of a second bit, nobody could tell what it hit.
     flipped: BTreeSet<OsString>,
     tally: Tally,
@@ -70,7 +70,7 @@ impl Session {
             disk: Disk::new(),
             story: Vec::new(),
             excused,
-            shows: false,
+            shown: BTreeSet::new(),
             flipped: BTreeSet::new(),
             tally: Tally::default(),
         }
@@ -188,8 +188,11 @@ impl Session {
                 continue;
             }
             self.tally.damaged += 1;
-            self.shows |= in_header || index < last;
             let parts = rows.iter().filter_map(|row| lane_of(&self.story, *row).map(|lane| (row.0, lane)));
+            let parts: BTreeSet<(u64, Lane)> = parts.collect();
+            if in_header || index < last {
+                self.shown.extend(&parts);
+            }
             self.excused.damaged.extend(parts);
         }
     }
@@ -220,13 +223,13 @@ impl Session {
         let found = found(&story, &[], &self.disk)?;
         let is_kept = |number: u64| story.iter().any(|happened| matches!(happened, Happened::Kept(kept) if *kept == number));
         let is_there = |number: u64, lane: Lane| found.keys().any(|row| row.0 == number && lane_of(&story, *row) == Some(lane));
-        let parts_gone = self.excused.damaged.iter().any(|(number, lane)| is_kept(*number) && !is_there(*number, *lane));
+        let shown_gone = self.shown.iter().any(|(number, lane)| is_kept(*number) && !is_there(*number, *lane));
         self.tally.doubled = found.values().filter(|times| **times > 1).count() as u64;
         if self.disk.trusted_too_far() > 0 {
             return Err("a file whose sync had failed was changed or synced again".to_owned());
         }
         judge(&story, found, &self.excused)?;
-        if self.shows && parts_gone && self.tally.quarantined == 0 {
+        if shown_gone && self.tally.quarantined == 0 {
             return Err("a damaged frame is gone and nothing lies in quarantine".to_owned());
         }
         for happened in &story {
