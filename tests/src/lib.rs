@@ -21,6 +21,7 @@ pub mod plain_server;
 pub mod rollup;
 pub mod scan;
 pub mod segments;
+pub mod small_disk;
 pub mod staged;
 pub mod strace;
 

@@ -10,6 +10,7 @@ pub mod clock_jumps;
 pub mod driver;
 pub mod kills;
 pub mod network;
+pub mod no_room;
 pub mod power;
 pub mod simulated;
 pub mod slow_disk;
@@ -117,6 +118,7 @@ pub const FAULTS: &[Fault] = &[
     power::SPOOL,
     power::EVERYTHING,
     slow_disk::FAULT,
+    no_room::FAULT,
     calls::FAULT,
     network::CONNECTIONS,
     network::SILENCE,
