@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::super::disk::simulated::{Call, Disk, IO_ERROR, Moment, NO_SPACE, Survivors, Unsynced};
-use super::rig::{Excused, Happened, Lane, Rig, batches, found, is_counted, judge, small, start};
+use super::rig::{Happened, Lane, Rig, small, start};
+use super::story::{Excused, batches, found, is_counted, judge};
 use crate::leak;
 
 const TODAY: Lane = Lane::Today;

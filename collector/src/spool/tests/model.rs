@@ -5,7 +5,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::super::disk::simulated::Disk;
-use super::rig::{Excused, Happened, Lane, Rig, Row, batches, content, folder, found, is_counted, judge, small};
+use super::rig::{Happened, Lane, Rig, Row, folder, small};
+use super::story::{Excused, batches, content, found, is_counted, judge};
 
 /// What is asked of a log.
 #[derive(Clone, Debug)]
@@ -84,12 +85,12 @@ fn in_order(rig: &Rig<'_>, disk: &Disk, lane: Lane) -> Result<Vec<Row>, String> 
     let parked = folder(disk).join("parked");
     for path in disk.files().into_iter().filter(|path| path.starts_with(&parked)) {
         let batch = path.file_stem().and_then(|stem| u64::from_str_radix(stem.to_str()?, 16).ok()).ok_or("a name without a number")?;
-        let rows = super::rig::frames(&disk.content(&path).unwrap_or_default()).into_iter().flat_map(|(_, rows)| rows).collect();
+        let rows = super::story::frames(&disk.content(&path).unwrap_or_default()).into_iter().flat_map(|(_, rows)| rows).collect();
         segments.push((batch, rows));
     }
     segments.sort_by_cached_key(|(batch, _)| lineage(&rig.story, *batch));
     let rows = segments.into_iter().flat_map(|(_, rows)| rows);
-    Ok(rows.filter(|row| super::rig::lane_of(&rig.story, *row) == Some(lane)).collect())
+    Ok(rows.filter(|row| super::story::lane_of(&rig.story, *row) == Some(lane)).collect())
 }
 
 /// The numbers of a segment and of those whose place it has taken, the first of them first.

@@ -15,7 +15,8 @@ use std::path::PathBuf;
 use super::super::disk;
 use super::super::disk::simulated::{Chances, Disk, Survivors, Unsynced, draw};
 use super::super::parked::{self, Order};
-use super::rig::{Broken, Excused, Happened, Lane, Rig, folder, found, frames, judge, lane_of, small};
+use super::rig::{Broken, Happened, Lane, Rig, folder, small};
+use super::story::{Excused, found, frames, judge, lane_of};
 use crate::leak;
 
 const LANES: [Lane; 3] = [Lane::Today, Lane::Yesterday, Lane::Counts];

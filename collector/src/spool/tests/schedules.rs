@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::super::disk::simulated::{Call, Disk, IO_ERROR, Survivors, Unsynced};
-use super::rig::{Excused, Happened, Lane, Rig, found, judge, small, start};
+use super::rig::{Happened, Lane, Rig, small, start};
+use super::story::{Excused, found, judge};
 use crate::leak;
 
 /// What can happen next on the worker's thread, or beside it.
