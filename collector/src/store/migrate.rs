@@ -24,8 +24,10 @@ pub struct Migration {
 }
 
 /// Every migration of this version, in order.
-pub const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "first_tables", sql: include_str!("../../../schema/0001_first_tables.sql") }];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "first_tables", sql: include_str!("../../../schema/0001_first_tables.sql") },
+    Migration { version: 2, name: "visits_and_closed_days", sql: include_str!("../../../schema/0002_visits_and_closed_days.sql") },
+];
 
 /// Made before the first migration: which ones this database has.
 const REGISTER: &str = "CREATE TABLE IF NOT EXISTS migrations (version UInt32, name String, applied DateTime('UTC') DEFAULT now()) \
