@@ -35,12 +35,14 @@
 //! # Around it
 //!
 //! [`serve`] starts and stops all of this in order. [`config`] reads the operator's file, and refuses what would collect more than promised. [`cli`] is the
-//! command line. [`backup`] copies what outlives its day. [`insight`], [`exposition`] and [`pages`] are what the operator sees. [`clock`] is the only file that knows what time it is.
+//! command line. [`backup`] copies what outlives its day. [`api`] answers analysts, each within what [`access`] allows. [`insight`], [`exposition`] and [`pages`] are what the operator sees. [`clock`] is the only file that knows what time it is.
 //!
 //! # Promises, in rank order
 //!
 //! Private, lossless, simple, fast, complete. Where two of them pull apart the earlier one wins; the README says what each means to whom.
 
+pub mod access;
+pub mod api;
 pub mod assets;
 pub mod backup;
 pub mod beacon;

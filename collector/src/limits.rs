@@ -68,6 +68,9 @@ pub const LOGIN_WINDOW: Duration = Duration::from_mins(1);
 /// From the order to stop to the end of delivery. Then the embedded engine has [`ENGINE_STOP_DEADLINE`].
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
 
+/// Bytes of a question to the API.
+pub const QUESTION_BYTES: usize = 64 * 1024;
+
 /// Bytes of a site id.
 pub const SITE_BYTES: usize = 253;
 /// Bytes of an event's name.
@@ -183,6 +186,14 @@ pub const ENGINE_MEMORY_BYTES: (u64, u64, u64) = (512 << 20, 1 << 30, 1 << 40);
 pub const SPOOL_BYTES: (u64, u64, u64) = (SEGMENT_BYTES, 8 << 30, 1 << 44);
 /// Entries in one of a site's lists of routes, kept paths or kept parameters.
 pub const SITE_RULES: usize = 200;
+/// Visitors of a day that a figure with an attribute must have to be shown: least, default, most.
+pub const SITE_K: (u16, u16, u16) = (2, 5, 1_000);
+/// Tokens that the operator has given away and that are still in their file.
+pub const TOKENS: usize = 256;
+/// Bytes of the file that lists them.
+pub const TOKENS_FILE_BYTES: u64 = 1024 * 1024;
+/// Days that a token lasts at most, when its end is named at all.
+pub const TOKEN_DAYS: u32 = 3_650;
 
 /// From the first packet to an open connection to ClickHouse.
 pub const DATABASE_CONNECT_DEADLINE: Duration = Duration::from_secs(10);

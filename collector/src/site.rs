@@ -31,6 +31,8 @@ pub struct Site {
     pub secret: Option<SecretHash>,
     /// Whether `/e` tells the outcome in a response header.
     pub debug: bool,
+    /// How many visitors of a day a figure with an attribute must have to be shown: 2 or more.
+    pub k: u16,
 }
 
 /// Position of a zone in [`Sites::zones`]: at most [`crate::limits::ZONES`] zones are configured.

@@ -44,6 +44,7 @@ pub fn site(id: &str) -> Site {
         ignore_from: Networks::default(),
         secret: None,
         debug: false,
+        k: 5,
     }
 }
 

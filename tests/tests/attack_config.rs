@@ -41,6 +41,7 @@ fn what_would_collect_more_does_not_start_and_the_promise_is_named() {
         ("[clickhouse]\nurl = \"http://db.example.org:8123\"\n", Promise::NoPlainLink),
         ("proxy = [\"0.0.0.0/0\"]\n", Promise::OwnAddress),
         ("[[site]]\nid = \"b.example\"\nquery_keep = [\"*\"]\n", Promise::QueryByName),
+        ("[[site]]\nid = \"b.example\"\nk = 1\n", Promise::NoSmallCounts),
         ("[[site]]\nid = \"b.example\"\npath_keep = [\"/*\"]\n", Promise::NothingRaw),
     ] {
         // A table can only follow what is outside of tables.

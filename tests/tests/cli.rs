@@ -1,6 +1,7 @@
 //! The operator's commands beside a collector that runs, and after it has stopped.
 
 use headcount_tests::collector::Setup;
+use headcount_tests::http;
 
 const SITE: &str = "[public]\nworkers = 1\n[[site]]\nid = \"example.org\"\ntimezone = \"Europe/Berlin\"\n";
 const VIEW: &str = r#"{"site":"example.org","url":"https://example.org/a"}"#;
@@ -87,4 +88,25 @@ fn clickhouse_is_asked_and_not_changed() {
     }
     assert_eq!(lines(&setup, &["sql", "SELECT count() FROM events"]).last().unwrap(), "1");
     assert!(collector.stop().success());
+}
+
+#[test]
+fn a_token_is_good_while_it_stands_in_the_list_and_no_longer() {
+    let setup = without_clickhouse("cli-token");
+    let collector = setup.start();
+    let token = lines(&setup, &["token", "add", "--role", "analyst", "--site", "example.org", "--days", "1"]).remove(0);
+    let bearer = format!("Authorization: Bearer {token}");
+    let ask = || http::send(collector.private(), "GET", "/v1/sites", &[&bearer], b"").unwrap();
+    let answer = ask();
+    assert_eq!(answer.status, 200);
+    let told = answer.text();
+    assert!(told.contains(r#""role":"analyst""#) && told.contains(r#""id":"example.org""#) && !told.contains(r#""id":"demo""#), "{told}");
+    let listed = lines(&setup, &["token", "ls"]);
+    let id = listed[1].split('\t').next().unwrap();
+    lines(&setup, &["token", "revoke", id]);
+    assert_eq!(ask().status, 401);
+    let (status, said) = setup.run(&["token", "revoke", id]);
+    assert!(status.code() == Some(1) && said.contains("there is no token"), "{said}");
+    let kept = std::fs::read_to_string(setup.data().join("tokens.json")).unwrap();
+    assert!(!kept.contains(&token), "the token itself is nowhere");
 }

@@ -54,7 +54,18 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "server",
-        &["beacon", "config", "consent::signals", "metrics", "pipeline", "privacy::proxy", "privacy::raw", "privacy::secret", "shutdown"],
+        &[
+            "access",
+            "beacon",
+            "config",
+            "consent::signals",
+            "metrics",
+            "pipeline",
+            "privacy::proxy",
+            "privacy::raw",
+            "privacy::secret",
+            "shutdown",
+        ],
     ),
     ("pages", &["server"]),
     // The other side of the disk.
@@ -65,6 +76,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("exposition", &["metrics"]),
     ("pages", &["server"]),
     ("statement", &["config"]),
+    ("access", &["privacy::secret"]),
+    ("api", &["access", "server::private", "store"]),
     ("backup", &["config", "server::private", "store"]),
     // What puts it all together.
     ("insight", &["*"]),

@@ -238,6 +238,8 @@ fn every_described_answer_is_given_as_described() {
     }
     let operator = format!("Authorization: Bearer {}", collector.token());
     let right = format!("token={}", collector.token());
+    let (_, made) = setup.run(&["token", "add", "--role", "analyst", "--site", "example.org"]);
+    let analyst = format!("Authorization: Bearer {}", made.lines().next().unwrap());
     for (method, target, headers, body) in [
         ("GET", "/healthz", vec![], ""),
         ("GET", "/readyz", vec![], ""),
@@ -245,6 +247,11 @@ fn every_described_answer_is_given_as_described() {
         ("GET", "/metrics", vec![&*operator], ""),
         ("GET", "/api/overview.json", vec![], ""),
         ("GET", "/api/overview.json", vec![&*operator], ""),
+        ("GET", "/metrics", vec![&*analyst], ""),
+        ("GET", "/api/overview.json", vec![&*analyst], ""),
+        ("GET", "/v1/sites", vec![], ""),
+        ("GET", "/v1/sites", vec![&*analyst], ""),
+        ("PUT", "/v1/sites", vec![&*analyst], ""),
         ("POST", "/login", vec![], &right),
         ("POST", "/login", vec![], "token=wrong"),
         ("POST", "/login", vec![], &long),

@@ -22,6 +22,7 @@ pub(crate) fn site(id: &str) -> Site {
         ignore_from: Networks::default(),
         secret: None,
         debug: false,
+        k: 5,
     }
 }
 

@@ -7,6 +7,7 @@ mod parked;
 mod site;
 mod spool;
 mod sql;
+mod token;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -16,7 +17,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use headcount_engine::{EngineError, Options};
 
+use crate::access::Role;
 use crate::config::{Config, ConfigError, Overrides, Surroundings};
+use crate::limits::TOKEN_DAYS;
 use crate::serve::{self, Running, ServeError};
 use crate::{privacy, telemetry};
 
@@ -93,6 +96,9 @@ enum Command {
     /// Change the sites of the configuration
     #[command(subcommand)]
     Site(SiteCommand),
+    /// Let others look: make tokens, list them, revoke them
+    #[command(subcommand)]
+    Token(TokenCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -149,6 +155,29 @@ enum SiteCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a token and print it, once
+    Add {
+        /// What it is for: an analyst sees the figures of some sites, an admin everything
+        #[arg(long, value_enum)]
+        role: Role,
+        /// A site that an analyst sees; once for each
+        #[arg(long = "site", value_name = "DOMAIN")]
+        sites: Vec<String>,
+        /// After how many days it ends [default: when it is revoked]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(TOKEN_DAYS)))]
+        days: Option<u32>,
+    },
+    /// List the tokens
+    Ls,
+    /// End a token, and every login that it opened
+    Revoke {
+        /// As `ls` calls it
+        id: String,
+    },
+}
+
 impl From<Sources> for Overrides {
     fn from(sources: Sources) -> Self {
         let Sources { config, data_dir, key_dir, public_listen, private_listen } = sources;
@@ -181,6 +210,8 @@ enum CommandError {
     Dump(#[from] dump::DumpError),
     #[error(transparent)]
     Parked(#[from] parked::ParkedError),
+    #[error(transparent)]
+    Token(#[from] token::TokenError),
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error("the process cannot be kept out of core dumps")]
@@ -247,6 +278,7 @@ fn run(arguments: Arguments, surroundings: &Surroundings, out: &mut dyn Write) -
         Some(Command::Spool(command)) => look_into_spool(&command, &Config::load(&overrides, surroundings)?, out),
         Some(Command::Backup { folder }) => Ok(backup::make(&Config::load(&overrides, surroundings)?, &folder, out)?),
         Some(Command::Restore { folder }) => Ok(backup::restore(&folder, &overrides, surroundings, out)?),
+        Some(Command::Token(command)) => change_tokens(command, &Config::load(&overrides, surroundings)?, out),
         Some(Command::Keys(command)) => look_at_keys(&command, &Config::load(&overrides, surroundings)?, out),
         Some(Command::Engine { library, data_path, socket, memory_bytes }) => {
             Ok(headcount_engine::run(&Options { library, data_path, socket, memory_bytes })?)
@@ -278,6 +310,14 @@ fn look_into_spool(command: &SpoolCommand, config: &Config, out: &mut dyn Write)
         SpoolCommand::Dump { segment, limit } => Ok(dump::dump(folder, segment, *limit, out)?),
         SpoolCommand::Redrive { batch, .. } => Ok(parked::redrive(config, *batch, out)?),
         SpoolCommand::Drop { batch, yes } => Ok(parked::drop(config, *batch, yes.then_some(parked::Confirmed), out)?),
+    }
+}
+
+fn change_tokens(command: TokenCommand, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
+    match command {
+        TokenCommand::Add { role, sites, days } => Ok(token::add(token::Addition { role, sites, days }, config, out)?),
+        TokenCommand::Ls => Ok(token::list(config, out)?),
+        TokenCommand::Revoke { id } => Ok(token::revoke(&id, config, out)?),
     }
 }
 

@@ -64,6 +64,8 @@ pub enum Promise {
     OwnAddress,
     /// What the operator sees is not for the network.
     OperatorOnly,
+    /// What is shown with an attribute is about a group.
+    NoSmallCounts,
 }
 
 impl Promise {
@@ -80,6 +82,7 @@ impl Promise {
             Self::QueryByName => "query parameters are dropped, except those that a site names one by one",
             Self::OwnAddress => "a visitor counts by the address they come from, unless a proxy that the operator knows names it",
             Self::OperatorOnly => "the operator's pages are not open to the network in the clear unless the operator says so",
+            Self::NoSmallCounts => "no count with an attribute is shown that is about fewer than two visitors of a day",
         }
     }
 }

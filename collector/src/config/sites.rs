@@ -53,6 +53,7 @@ fn unconfigured(id: &str, index: usize, zone: ZoneIndex, hosts: &[&str]) -> Site
         ignore_from: Networks::default(),
         secret: None,
         debug: true,
+        k: limits::SITE_K.1,
     }
 }
 
@@ -77,6 +78,7 @@ fn site(written: written::Site, index: usize, zones: &mut Zones) -> Judged<Site>
         ignore_from: networks_of("ignore_from", &written.ignore_from)?,
         secret: written.secret_sha256.as_deref().map(secret).transpose()?,
         debug: written.debug,
+        k: threshold(written.k)?,
         id,
     })
 }
@@ -170,6 +172,19 @@ fn bounded(key: &str, written: Vec<String>, judge: impl Fn(&str) -> Judged<()>) 
         return Err(Fault::of(key, format!("{} entries", written.len()), format!("must be at most {} entries", limits::SITE_RULES)));
     }
     written.into_iter().map(|text| judge(&text).map(|()| text.into())).collect()
+}
+
+/// One visitor is never a group: a threshold that shows single visitors is refused.
+fn threshold(written: Option<i64>) -> Judged<u16> {
+    let (least, default, most) = limits::SITE_K;
+    let Some(written) = written else { return Ok(default) };
+    match u16::try_from(written) {
+        Ok(k) if (least..=most).contains(&k) || leak::planted("widening_accepted") => Ok(k),
+        _ => {
+            let fault = Fault::of("k", written, format!("must be {least} to {most}"));
+            Err(if written < i64::from(least) { fault.breaking(Promise::NoSmallCounts) } else { fault })
+        }
+    }
 }
 
 fn secret(written: &str) -> Judged<SecretHash> {

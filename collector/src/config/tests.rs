@@ -186,6 +186,7 @@ fn what_would_collect_more_is_refused_and_names_the_promise() {
         ("proxy = [\"::/0\"]", Promise::OwnAddress),
         ("[[site]]\nid = \"a\"\nquery_keep = [\"*\"]", Promise::QueryByName),
         ("[[site]]\nid = \"a\"\npath_keep = [\"/*\"]", Promise::NothingRaw),
+        ("[[site]]\nid = \"a\"\nk = 1", Promise::NoSmallCounts),
     ] {
         let message = complaint(text);
         assert!(message.contains(promise.text()), "{text}: {message}");
@@ -273,6 +274,15 @@ fn a_list_of_rules_has_a_bound() {
     let rules = |count: usize| format!("[[site]]\nid = \"a\"\nroutes = [{}]", "\"/a/*\", ".repeat(count));
     assert!(read(&rules(crate::limits::SITE_RULES)).is_ok());
     assert!(complaint(&rules(crate::limits::SITE_RULES + 1)).contains("routes = 201 entries: must be at most 200 entries"));
+}
+
+#[test]
+fn the_threshold_has_a_least_and_a_most() {
+    let k = |text: &str| read(&format!("[[site]]\nid = \"a\"\n{text}")).map(|config| config.sites.find("a").unwrap().k);
+    assert_eq!((k("").unwrap(), k("k = 2").unwrap(), k("k = 1000").unwrap()), (5, 2, 1_000));
+    for wrong in ["k = 1", "k = 0", "k = -3", "k = 1001"] {
+        assert!(complaint(&format!("[[site]]\nid = \"a\"\n{wrong}")).contains("must be 2 to 1000"), "{wrong}");
+    }
 }
 
 #[test]

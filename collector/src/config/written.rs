@@ -146,6 +146,7 @@ pub(super) struct Site {
     pub(super) ignore_from: Vec<String>,
     #[serde(default)]
     pub(super) debug: bool,
+    pub(super) k: Option<i64>,
     pub(super) secret_sha256: Option<String>,
 }
 

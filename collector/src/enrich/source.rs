@@ -167,6 +167,7 @@ mod tests {
             ignore_from: crate::privacy::proxy::Networks::default(),
             secret: None,
             debug: false,
+            k: 5,
         }
     }
 

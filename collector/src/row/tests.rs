@@ -37,6 +37,7 @@ fn site() -> Site {
         ignore_from: crate::privacy::proxy::Networks::default(),
         secret: None,
         debug: false,
+        k: 5,
     }
 }
 

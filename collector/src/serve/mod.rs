@@ -23,6 +23,8 @@ use arc_swap::ArcSwap;
 use headcount_engine::Options;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+use crate::access::Tokens;
+use crate::api::Api;
 use crate::assets::{Asset, Assets};
 use crate::backup;
 use crate::clock::{Clock, Zone};
@@ -308,9 +310,13 @@ fn public_pages(config: &Config) -> Pages {
     Pages::new(paths, pages::script(&public.script_path, &public.event_path), statement::render(config))
 }
 
-fn private_parts(config: &Config, token: Token, insight: Sources) -> Private<Sources> {
+fn private_parts(config: &Config, token: Token, insight: Sources) -> Private<Sources, Api> {
+    let (shared, client) = (Arc::clone(&insight.shared), insight.client.clone());
+    let sites = Box::new(move || shared.sites.load_full());
     Private {
         token,
+        tokens: Tokens::of(&config.data_dir),
+        analysis: Api::new(sites, client, insight.shared.clock.clone()),
         pages: pages::private(&config.visitors_url(), &config.public.script_path),
         secure: config.private.url().starts_with("https://"),
         clock: insight.shared.clock.clone(),

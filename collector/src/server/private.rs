@@ -1,4 +1,4 @@
-//! The private listener: health, metrics, the first page and its figures, for the operator alone. Nothing here is on the hot path.
+//! The private listener: health, metrics, the pages and their figures, for the operator and for whom the operator gave a token. Nothing here is on the hot path.
 
 use std::io;
 use std::sync::Arc;
@@ -21,8 +21,9 @@ pub use super::overview::{Check, Overview, Readiness, SiteOverview, Totals};
 use super::request::bearer_token;
 pub use super::token::{FILE_NAME as TOKEN_FILE, Token};
 use super::token::{Login, Logins};
+use crate::access::{Access, Tokens};
 use crate::clock::Clock;
-use crate::limits::{ANSWER_DEADLINE, HEAD_BYTES, HEAD_DEADLINE, LOGIN_AGE, PRIVATE_CONNECTIONS};
+use crate::limits::{ANSWER_DEADLINE, HEAD_BYTES, HEAD_DEADLINE, LOGIN_AGE, PRIVATE_CONNECTIONS, QUESTION_BYTES};
 
 /// Where the private pages get what they show.
 pub trait Insight: Send + Sync + 'static {
@@ -39,12 +40,42 @@ pub trait Insight: Send + Sync + 'static {
     fn overview(&self) -> impl Future<Output = Overview> + Send;
 }
 
+/// What answers the questions of analysts: everything below `/v1/`, for whoever has shown a token.
+pub trait Analysis: Send + Sync + 'static {
+    /// Answers, within what `access` allows.
+    fn answer(&self, access: &Access, question: Question) -> impl Future<Output = Reply> + Send;
+}
+
+/// A request below `/v1/`, without its headers.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Its method.
+    pub method: Method,
+    /// Its path.
+    pub path: String,
+    /// What follows the question mark; empty when nothing does.
+    pub query: String,
+    /// Its body; `None` when it broke off or is over [`QUESTION_BYTES`].
+    pub body: Option<Bytes>,
+}
+
+/// An answer to a [`Question`].
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its media type.
+    pub content_type: &'static str,
+    /// Its bytes.
+    pub body: Bytes,
+}
+
 /// Who may open a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
     /// Anybody who can reach the listener.
     Open,
-    /// Whoever has shown the token.
+    /// Whoever has shown a token.
     Operator,
 }
 
@@ -64,11 +95,15 @@ pub struct Page {
 }
 
 /// What the private listener is made of.
-pub struct Private<I> {
-    /// Where the figures come from.
+pub struct Private<I, A> {
+    /// Where the figures of the process come from.
     pub insight: I,
-    /// Who may see them.
+    /// Where the figures of the sites come from.
+    pub analysis: A,
+    /// The operator's own token.
     pub token: Token,
+    /// Those that the operator has given away.
+    pub tokens: Tokens,
     /// What is served besides.
     pub pages: Vec<Page>,
     /// Whether the operator's browser comes over HTTPS, so that the cookie may say so.
@@ -77,8 +112,9 @@ pub struct Private<I> {
     pub clock: Clock,
 }
 
-struct Office<I> {
+struct Office<I, A> {
     insight: I,
+    analysis: A,
     logins: Logins,
     pages: Vec<Page>,
     secure: bool,
@@ -87,14 +123,14 @@ struct Office<I> {
 
 /// Serves the private listener until `shutdown` resolves; then drops what is open.
 #[expect(clippy::disallowed_methods, reason = "the operator's address is dropped unread")]
-pub async fn serve_private<I: Insight>(
-    private: Private<I>,
+pub async fn serve_private<I: Insight, A: Analysis>(
+    private: Private<I, A>,
     listener: std::net::TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let Private { insight, token, pages, secure, clock } = private;
-    let office = Arc::new(Office { insight, logins: Logins::new(token), pages, secure, clock });
+    let Private { insight, analysis, token, tokens, pages, secure, clock } = private;
+    let office = Arc::new(Office { insight, analysis, logins: Logins::new(token, tokens), pages, secure, clock });
     let places = Arc::new(Semaphore::new(PRIVATE_CONNECTIONS));
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
@@ -119,7 +155,7 @@ pub async fn serve_private<I: Insight>(
     }
 }
 
-async fn serve<I: Insight>(office: Arc<Office<I>>, stream: TcpStream) {
+async fn serve<I: Insight, A: Analysis>(office: Arc<Office<I, A>>, stream: TcpStream) {
     let service = service_fn(|request: Request<Incoming>| {
         let office = Arc::clone(&office);
         async move {
@@ -135,7 +171,7 @@ async fn serve<I: Insight>(office: Arc<Office<I>>, stream: TcpStream) {
 
 type Answered = Response<Full<Bytes>>;
 
-impl<I: Insight> Office<I> {
+impl<I: Insight, A: Analysis> Office<I, A> {
     async fn answer(&self, request: Request<Incoming>) -> Answered {
         let (head, body) = request.into_parts();
         let reads = head.method == Method::GET || head.method == Method::HEAD;
@@ -143,26 +179,42 @@ impl<I: Insight> Office<I> {
             ("/login", false) if head.method == Method::POST => self.login_by_form(body).await,
             ("/healthz", true) => text(StatusCode::OK, "ok\n"),
             ("/readyz", true) => readiness(self.insight.readiness(), self.insight.oldest_unsent()),
-            ("/metrics", true) if self.admits(&head) => typed(PROMETHEUS, self.insight.metrics().into()),
-            ("/api/overview.json", true) if self.admits(&head) => overview(&self.insight.overview().await),
-            ("/metrics" | "/api/overview.json", true) => challenge(),
+            ("/metrics" | "/api/overview.json", true) => match self.admits(&head) {
+                Some(Access::Admin) if head.uri.path() == "/metrics" => typed(PROMETHEUS, self.insight.metrics().into()),
+                Some(Access::Admin) => overview(&self.insight.overview().await),
+                Some(Access::Analyst(_)) => text(StatusCode::FORBIDDEN, "for an admin\n"),
+                None => challenge(),
+            },
+            (path, _) if path.starts_with("/v1/") => match self.admits(&head) {
+                Some(access) => self.ask(&access, head, body).await,
+                None => challenge(),
+            },
             ("/", true) if head.uri.query().is_some_and(|query| query.starts_with("token=")) => {
                 self.login(head.uri.query().and_then(|query| query.strip_prefix("token=")).unwrap_or_default().as_bytes())
             }
             (path, reads) => match self.pages.iter().find(|page| page.path == path) {
                 None => text(StatusCode::NOT_FOUND, "not found\n"),
                 Some(_) if !reads => with(text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n"), header::ALLOW, "GET, HEAD"),
-                Some(page) if page.guard == Guard::Open || self.admits(&head) => shown(page),
+                Some(page) if page.guard == Guard::Open || self.admits(&head).is_some() => shown(page),
                 Some(_) => login_page(),
             },
         }
     }
 
-    /// By the cookie of a login, or by the token itself as a bearer token.
-    fn admits(&self, head: &Parts) -> bool {
+    /// By the cookie of a login, or by a token itself as a bearer token.
+    fn admits(&self, head: &Parts) -> Option<Access> {
         let now = self.clock.now();
-        let bearer = head.headers.get(header::AUTHORIZATION).and_then(|value| bearer_token(value.as_bytes()));
-        cookie(&head.headers).is_some_and(|id| self.logins.know(id, now)) || bearer.is_some_and(|token| self.logins.bears(token, now))
+        let bearer = || head.headers.get(header::AUTHORIZATION).and_then(|value| bearer_token(value.as_bytes()));
+        cookie(&head.headers).and_then(|id| self.logins.know(id, now)).or_else(|| self.logins.bears(bearer()?, now))
+    }
+
+    async fn ask(&self, access: &Access, head: Parts, body: Incoming) -> Answered {
+        let body = Limited::new(body, QUESTION_BYTES).collect().await.ok().map(http_body_util::Collected::to_bytes);
+        let (path, query) = (head.uri.path().to_owned(), head.uri.query().unwrap_or_default().to_owned());
+        let Reply { status, content_type, body } = self.analysis.answer(access, Question { method: head.method, path, query, body }).await;
+        let mut response = typed(content_type, body);
+        *response.status_mut() = status;
+        response
     }
 
     async fn login_by_form(&self, body: Incoming) -> Answered {

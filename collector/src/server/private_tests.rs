@@ -3,6 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::access::Role;
 use crate::clock::UnixMillis;
 
 struct Fake;
@@ -25,6 +26,15 @@ impl Insight for Fake {
     }
 }
 
+/// Says who asked for what.
+impl Analysis for Fake {
+    async fn answer(&self, access: &Access, question: Question) -> Reply {
+        let body = question.body.map_or("too much".into(), |body| String::from_utf8(body.to_vec()).unwrap());
+        let said = format!("{access:?} {} {} {} {body}", question.method, question.path, question.query);
+        Reply { status: StatusCode::ACCEPTED, content_type: "text/plain", body: said.into() }
+    }
+}
+
 struct Server {
     address: std::net::SocketAddr,
     served: JoinSet<io::Result<()>>,
@@ -32,10 +42,16 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        Self::with(Tokens::of(std::path::Path::new("/nowhere")))
+    }
+
+    fn with(tokens: Tokens) -> Self {
         let page = |path, guard| Page { path, content_type: "text/html", body: path.into(), guard, speaks_to: None };
         let private = Private {
             insight: Fake,
+            analysis: Fake,
             token: crate::server::token::tests::token(),
+            tokens,
             pages: vec![page("/", Guard::Operator), page("/demo", Guard::Open)],
             secure: false,
             clock: Clock::standing_at(UnixMillis(1_793_318_400_000)),
@@ -86,6 +102,30 @@ async fn figures_need_the_token_and_health_does_not() {
     let readiness = server.ask("GET /readyz", "").await;
     assert!(readiness.ends_with("\r\n\r\nbehind\n321\n"), "a word, and how many seconds the oldest event has waited: {readiness}");
     server.served.abort_all();
+}
+
+#[tokio::test]
+async fn an_analyst_asks_for_figures_and_sees_nothing_of_the_process() {
+    let folder = std::env::temp_dir().join(format!("headcount-private-{}", std::process::id()));
+    let tokens = Tokens::of(&folder);
+    let token = tokens.add(Role::Analyst, vec!["a".into()], UnixMillis(0), None).unwrap();
+    let server = Server::with(tokens);
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    for (start, status_expected) in [("GET /metrics", 403), ("GET /api/overview.json", 403), ("GET /", 200), ("GET /v1/x?y=z", 202)] {
+        assert_eq!(status(&server.ask(start, &bearer).await), status_expected, "{start}");
+    }
+    let answer = server.ask("POST /v1/query?a=b", &format!("{bearer}Content-Length: 2\r\n\r\nhi")).await;
+    assert!(answer.ends_with("Analyst([\"a\"]) POST /v1/query a=b hi"), "{answer}");
+    assert_eq!(status(&server.ask("GET /v1/x", "").await), 401);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_question_has_a_bound() {
+    let server = Server::start();
+    let long = "a".repeat(QUESTION_BYTES + 1);
+    let rest = format!("Authorization: Bearer {}\r\nContent-Length: {}\r\n\r\n{long}", "5eed".repeat(16), long.len());
+    assert!(server.ask("POST /v1/query", &rest).await.ends_with(" too much"));
 }
 
 #[tokio::test]

@@ -1,0 +1,313 @@
+//! Who may look at what: the two roles, and the file of tokens that the operator has given away.
+//!
+//! The operator's own token is made by the first start and printed with it (`server::token`). Every other token is made by `headcount token add` and stands
+//! in `tokens.json` in the data folder: an id to call it by, its SHA-256, its role and sites, when it was made and when it ends. The token itself is
+//! printed once and kept nowhere. It has 256 random bits, so a slow hash would cost time and add nothing.
+//!
+//! Only the command line writes the file, whole and renamed into its place; the collector reads it anew each time that somebody shows a token or comes back
+//! with a login. So a token that is revoked is dead at once, and nothing has to be told. A file that cannot be read admits nobody.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::UnixMillis;
+use crate::limits::{TOKENS, TOKENS_FILE_BYTES};
+use crate::privacy::secret::SecretHash;
+
+/// The file in `data_dir`, readable by its owner alone.
+pub const FILE_NAME: &str = "tokens.json";
+
+/// What somebody who has shown a token may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everything.
+    Admin,
+    /// To look at the figures of these sites.
+    Analyst(Vec<Box<str>>),
+}
+
+impl Access {
+    /// Whether the figures of `site` may be shown.
+    pub fn sees(&self, site: &str) -> bool {
+        match self {
+            Self::Admin => true,
+            Self::Analyst(sites) => sites.iter().any(|own| **own == *site),
+        }
+    }
+
+    /// The role.
+    pub fn role(&self) -> Role {
+        match self {
+            Self::Admin => Role::Admin,
+            Self::Analyst(_) => Role::Analyst,
+        }
+    }
+}
+
+/// What a token is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Sees everything that the operator sees.
+    Admin,
+    /// Sees the figures of some sites.
+    Analyst,
+}
+
+impl Role {
+    /// The name on the command line, in the file and in answers.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Analyst => "analyst",
+        }
+    }
+}
+
+/// One token, as the file holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// What it is called by.
+    pub id: String,
+    /// SHA-256 of the token, as 64 hexadecimal digits.
+    pub sha256: String,
+    /// What it is for.
+    pub role: Role,
+    /// Which sites an analyst sees; empty for an admin.
+    pub sites: Vec<Box<str>>,
+    /// When it was made, in milliseconds since 1970.
+    pub made: i64,
+    /// When it ends, in milliseconds since 1970; nothing when only a word of the operator ends it.
+    pub ends: Option<i64>,
+}
+
+impl Grant {
+    /// Whether it still holds.
+    pub fn holds(&self, now: UnixMillis) -> bool {
+        self.ends.is_none_or(|ends| now.0 < ends)
+    }
+
+    /// What it allows.
+    pub fn access(&self) -> Access {
+        match self.role {
+            Role::Admin => Access::Admin,
+            Role::Analyst => Access::Analyst(self.sites.clone()),
+        }
+    }
+}
+
+/// Why the file could not be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// The file is not one of ours any more.
+    #[error("{}: holds no list of tokens", .0.display())]
+    Unreadable(PathBuf),
+    /// It is full.
+    #[error("there are {TOKENS} tokens already: revoke one that is not needed (`headcount token ls`)")]
+    TooMany,
+    /// There is no token of that id.
+    #[error("there is no token {0:?} (`headcount token ls` lists them)")]
+    Unknown(String),
+    /// The file or its folder cannot be used.
+    #[error("{}: cannot be used", file.display())]
+    Unusable {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// The tokens of a data folder.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    data_dir: PathBuf,
+}
+
+impl Tokens {
+    /// Those of `data_dir`; nothing is read yet.
+    pub fn of(data_dir: &Path) -> Self {
+        Self { data_dir: data_dir.to_path_buf() }
+    }
+
+    /// What the token `shown` is, if it is one that holds. Takes the same time whichever it is: every hash is compared.
+    pub fn shown(&self, shown: &[u8], now: UnixMillis) -> Option<Grant> {
+        let hash = SecretHash::of(shown);
+        let matching = |grant: &Grant| SecretHash::from_hex(&grant.sha256).is_some_and(|own| own.matches(&hash));
+        let found = self.known().into_iter().fold(None, |found, grant| if matching(&grant) { Some(grant) } else { found });
+        found.filter(|grant| grant.holds(now))
+    }
+
+    /// The token of that id, if it has not been revoked and holds.
+    pub fn named(&self, id: &str, now: UnixMillis) -> Option<Grant> {
+        self.known().into_iter().find(|grant| grant.id == id && grant.holds(now))
+    }
+
+    /// All of them, in the order in which they were made.
+    pub fn all(&self) -> Result<Vec<Grant>, AccessError> {
+        let mut text = String::new();
+        match File::open(self.file()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(cause) => return Err(self.unusable(cause)),
+            Ok(file) => file.take(TOKENS_FILE_BYTES).read_to_string(&mut text).map_err(|cause| self.unusable(cause))?,
+        };
+        // What serde says may quote the file.
+        serde_json::from_str(&text).map_err(|_| AccessError::Unreadable(self.file()))
+    }
+
+    /// Makes a token and returns it: the one time that it is seen. An admin's sites are none, as it sees all.
+    pub fn add(&self, role: Role, sites: Vec<Box<str>>, now: UnixMillis, ends: Option<UnixMillis>) -> Result<String, AccessError> {
+        let (id, token) = (random(4), random(32));
+        let (id, token) = (id.map_err(|cause| self.unusable(cause))?, token.map_err(|cause| self.unusable(cause))?);
+        let sha256 = SecretHash::of(token.as_bytes()).to_hex();
+        let grant = Grant { id, sha256, role, sites, made: now.0, ends: ends.map(|ends| ends.0) };
+        self.change(|grants| {
+            if grants.len() >= TOKENS {
+                return Err(AccessError::TooMany);
+            }
+            grants.push(grant);
+            Ok(())
+        })?;
+        Ok(token)
+    }
+
+    /// Ends the token of that id: whoever has it, or a login that it opened, is turned away from now on.
+    pub fn revoke(&self, id: &str) -> Result<(), AccessError> {
+        self.change(|grants| {
+            let before = grants.len();
+            grants.retain(|grant| grant.id != id);
+            if grants.len() == before { Err(AccessError::Unknown(id.to_owned())) } else { Ok(()) }
+        })
+    }
+
+    /// What is known of them where there is nobody to tell: a damaged file admits nobody.
+    fn known(&self) -> Vec<Grant> {
+        self.all().unwrap_or_else(|error| {
+            tracing::error!(%error, "no token but the operator's is taken");
+            Vec::new()
+        })
+    }
+
+    /// Two commands at the same time take turns: the folder itself is the lock.
+    fn change(&self, change: impl FnOnce(&mut Vec<Grant>) -> Result<(), AccessError>) -> Result<(), AccessError> {
+        let unusable = |cause| self.unusable(cause);
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.data_dir).map_err(unusable)?;
+        let folder = File::open(&self.data_dir).map_err(unusable)?;
+        rustix::fs::flock(&folder, FlockOperation::LockExclusive).map_err(|errno| unusable(errno.into()))?;
+        let mut grants = self.all()?;
+        change(&mut grants)?;
+        self.write(&grants).and_then(|()| folder.sync_all()).map_err(unusable)
+    }
+
+    fn write(&self, grants: &[Grant]) -> io::Result<()> {
+        let draft = self.data_dir.join("tokens.json.new");
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        serde_json::to_writer_pretty(&mut file, grants)?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        std::fs::rename(&draft, self.file())
+    }
+
+    fn file(&self) -> PathBuf {
+        self.data_dir.join(FILE_NAME)
+    }
+
+    fn unusable(&self, cause: io::Error) -> AccessError {
+        AccessError::Unusable { file: self.file(), cause }
+    }
+}
+
+/// That many random bytes, as hexadecimal digits.
+pub fn random(bytes: usize) -> io::Result<String> {
+    let mut drawn = vec![0; bytes];
+    getrandom::fill(&mut drawn).map_err(io::Error::other)?;
+    Ok(drawn.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(digit.into(), 16)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// A data folder of its own, gone at the test's end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("headcount-access-{name}-{}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&path);
+            Self(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    const NOW: UnixMillis = UnixMillis(1_000_000);
+
+    #[test]
+    fn a_token_is_known_by_itself_alone_until_it_ends_or_is_revoked() {
+        let folder = Folder::new("life");
+        let tokens = Tokens::of(&folder.0);
+        assert!(tokens.shown(b"", NOW).is_none(), "without a file nobody is known");
+        let analyst = tokens.add(Role::Analyst, vec!["a".into()], NOW, Some(NOW.plus(1_000))).unwrap();
+        let admin = tokens.add(Role::Admin, Vec::new(), NOW, None).unwrap();
+        let access = |token: &str, now| tokens.shown(token.as_bytes(), now).map(|grant| grant.access());
+        assert_eq!(access(&analyst, NOW), Some(Access::Analyst(vec!["a".into()])));
+        assert_eq!(access(&admin, NOW), Some(Access::Admin));
+        assert_eq!(access(&analyst, NOW.plus(1_000)), None, "it has ended");
+        for wrong in ["", &analyst[1..], &format!("{analyst}0"), &analyst.to_uppercase()] {
+            assert_eq!(access(wrong, NOW), None);
+        }
+        let id = tokens.shown(admin.as_bytes(), NOW).unwrap().id;
+        assert!(tokens.named(&id, NOW).is_some());
+        tokens.revoke(&id).unwrap();
+        assert_eq!((access(&admin, NOW), tokens.named(&id, NOW)), (None, None));
+        assert!(matches!(tokens.revoke(&id), Err(AccessError::Unknown(_))));
+    }
+
+    #[test]
+    fn the_file_is_its_owners_and_holds_no_token() {
+        let folder = Folder::new("file");
+        let tokens = Tokens::of(&folder.0);
+        let token = tokens.add(Role::Admin, Vec::new(), NOW, None).unwrap();
+        let file = folder.0.join(FILE_NAME);
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!std::fs::read_to_string(&file).unwrap().contains(&token));
+        std::fs::write(&file, "{}").unwrap();
+        assert!(tokens.shown(token.as_bytes(), NOW).is_none(), "a damaged file admits nobody");
+        assert!(matches!(tokens.add(Role::Admin, Vec::new(), NOW, None), Err(AccessError::Unreadable(_))), "and is not written over");
+    }
+
+    #[test]
+    fn there_are_so_many_tokens_and_not_one_more() {
+        let folder = Folder::new("many");
+        let tokens = Tokens::of(&folder.0);
+        let one = Grant { id: "0".into(), sha256: String::new(), role: Role::Admin, sites: Vec::new(), made: 0, ends: None };
+        std::fs::create_dir_all(&folder.0).unwrap();
+        tokens.write(&vec![one; TOKENS - 1]).unwrap();
+        tokens.add(Role::Admin, Vec::new(), NOW, None).unwrap();
+        assert!(matches!(tokens.add(Role::Admin, Vec::new(), NOW, None), Err(AccessError::TooMany)));
+        assert!(std::fs::metadata(folder.0.join(FILE_NAME)).unwrap().len() < TOKENS_FILE_BYTES);
+    }
+
+    #[test]
+    fn an_analyst_sees_the_sites_of_the_token_and_an_admin_all() {
+        let analyst = Access::Analyst(vec!["a.example".into(), "b.example".into()]);
+        for (site, seen) in [("a.example", true), ("b.example", true), ("c.example", false), ("a.exampl", false), ("", false)] {
+            assert_eq!(analyst.sees(site), seen, "{site}");
+            assert!(Access::Admin.sees(site));
+        }
+    }
+}
