@@ -7,6 +7,7 @@
 #   make faults   the long fault campaign: hours, resumable, with a table at the end (FAULTS="--only 'kill -9' --rounds 50" for less)
 #   make bench    cost of an event, printed
 #   make bench-backlog  how a start goes on a spool of 5 GB, printed: minutes, and 6 GB of the temporary folder
+#   make dashboard  the built-in pages alone, which every build of the collector embeds: once in a fresh clone before a bare `cargo build`
 #   make picture  the picture of the README, taken again
 #
 # What is downloaded is shared by all clones: ${XDG_CACHE_HOME:-~/.cache}/headcount.
@@ -16,13 +17,12 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/headcount
 DENY_VERSION := 0.20.2
 DENY := $(CACHE)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 
-.PHONY: run build test lint faults bench bench-backlog assets deps picture
+.PHONY: run build test lint faults bench bench-backlog assets deps dashboard picture
 
 run: build assets
 	exec target/release/headcount
 
-build:
-	@sh tests/deps.sh build
+build: dashboard
 	cargo build --release --locked
 
 test: lint
@@ -32,28 +32,26 @@ test: lint
 	HEADCOUNT_FAULTS=full cargo test --workspace --locked
 	@sh tests/scripts.sh
 
-lint: $(DENY)
-	@sh tests/deps.sh build
+lint: $(DENY) dashboard
+	cd dashboards/web && node_modules/.bin/tsc --noEmit
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --workspace --all-targets --locked --features headcount-tests/leaky -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
 	$(DENY) --log-level error --offline --locked check --hide-inclusion-graph licenses bans sources
 
-faults:
+faults: dashboard
 	@sh tests/deps.sh test
 	@node collector/assets.mjs --tests
 	cargo build --release --locked -p headcount -p headcount-tests --bins
 	target/release/faults $(FAULTS) target/faults.json
 
-bench: assets
-	@sh tests/deps.sh build
+bench: assets dashboard
 	cargo build --release --locked -p headcount -p headcount-tests --bins
 	cargo build --release --locked -p headcount-tests --bin leaky --features leaky
 	target/release/bench target/bench.json
 
-bench-backlog: assets
-	@sh tests/deps.sh build
+bench-backlog: assets dashboard
 	cargo build --release --locked -p headcount -p headcount-tests --bins
 	target/release/bench backlog
 
@@ -63,7 +61,12 @@ assets:
 deps:
 	@sh tests/deps.sh test
 
-picture:
+# Silent and quick when there is nothing to do, like the two above.
+dashboard:
+	@sh tests/deps.sh build
+	@node dashboards/web/build.mjs
+
+picture: dashboard
 	cd tests/browser && README_PICTURE=../../dashboards/first-page.png node --test --test-name-pattern="picture of the README" pages.test.mjs
 
 # Built without optimisation: that takes a third of the time, and it runs for a second.

@@ -10,4 +10,6 @@ for manifest in collector/snippet/package-lock.json tests/browser/package-lock.j
         (cd "$folder" && npm ci --silent --no-audit --no-fund)
     fi
 done
+# Like every build of the collector, the tests of its pages need the dashboard.
+node dashboards/web/build.mjs
 exec node --test --test-reporter=spec $(git ls-files 'collector/*.test.mjs' 'tests/*.test.mjs')

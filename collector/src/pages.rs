@@ -14,9 +14,14 @@ const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-const INDEX: &str = include_str!("../../dashboards/web/index.html");
-const INDEX_SCRIPT: &str = include_str!("../../dashboards/web/index.js");
-const REASONS: &str = include_str!("../../dashboards/web/reasons.js");
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// The application, as `dashboards/web/build.mjs` builds it: its page, and what that loads from beside itself.
+const APP: &str = include_str!("../../dashboards/web/dist/index.html");
+const APP_SCRIPT: &str = include_str!("../../dashboards/web/dist/app.js");
+const APP_STYLE: &str = include_str!("../../dashboards/web/dist/app.css");
+const APP_LICENCES: &str = include_str!("../../dashboards/web/dist/licenses.md");
+
 const STYLE: &str = include_str!("../../dashboards/web/style.css");
 const ICON: &str = include_str!("../../dashboards/web/icon.svg");
 const DEMO: &str = include_str!("../../dashboards/web/demo.html");
@@ -54,9 +59,10 @@ pub fn private(public_url: &str, script_path: &str) -> Vec<Page> {
         speaks_to: Some(origin(public_url).to_owned()),
     };
     vec![
-        embedded("/", Guard::Operator, HTML, INDEX),
-        embedded("/index.js", Guard::Operator, JAVASCRIPT, INDEX_SCRIPT),
-        embedded("/reasons.js", Guard::Operator, JAVASCRIPT, REASONS),
+        embedded("/", Guard::Operator, HTML, APP),
+        embedded("/app.js", Guard::Operator, JAVASCRIPT, APP_SCRIPT),
+        embedded("/app.css", Guard::Operator, CSS, APP_STYLE),
+        embedded("/licenses.md", Guard::Operator, TEXT, APP_LICENCES),
         // The login form and the demonstration need these too.
         embedded("/style.css", Guard::Open, CSS, STYLE),
         embedded("/icon.svg", Guard::Open, SVG, ICON),
@@ -103,6 +109,7 @@ mod tests {
 
     #[test]
     fn the_first_page_has_words_for_every_reason() {
+        const REASONS: &str = include_str!("../../dashboards/web/src/reasons.ts");
         let labels = Dropped::ALL.iter().map(|reason| reason.label()).chain(Refused::ALL.iter().map(|reason| reason.label()));
         for label in labels {
             assert!(REASONS.contains(&format!("\n  {label}: [")), "{label}");

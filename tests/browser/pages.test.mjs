@@ -1,10 +1,11 @@
-// The built-in pages in a real Chromium, served as the private listener serves them: the same policy, the sample of the overview, no other host.
+// The built-in pages in a real Chromium: the installation check, the login, the demonstration; served as the private listener serves them: the same policy, the sample of the overview, no other host.
 // `SCREENSHOTS=folder node --test pages.test.mjs` keeps pictures of them; `make picture` renews the one in the README.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
+import { seriousFaults } from "./axe.mjs";
 import { openBrowser, visit } from "./harness.mjs";
 
 const folder = new URL("../../dashboards/web/", import.meta.url);
@@ -13,7 +14,7 @@ const sample = JSON.parse(await file("overview.sample.json"));
 const schema = JSON.parse(await file("overview.schema.json"));
 
 const types = { html: "text/html; charset=utf-8", js: "text/javascript; charset=utf-8", css: "text/css; charset=utf-8", svg: "image/svg+xml" };
-const names = { "/": "index.html", "/login": "login.html", "/demo": "demo.html", "/demo/articles": "demo.html", "/demo/pricing": "demo.html", "/demo/consent": "demo-consent.html" };
+const names = { "/": "dist/index.html", "/app.js": "dist/app.js", "/app.css": "dist/app.css", "/login": "login.html", "/demo": "demo.html", "/demo/articles": "demo.html", "/demo/pricing": "demo.html", "/demo/consent": "demo-consent.html" };
 const policy =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -207,10 +208,22 @@ for (const [name, options] of [
         await ready(page);
         assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "nothing sticks out");
         assert.deepEqual(await page.evaluate(faults), []);
+        assert.deepEqual(await seriousFaults(page), []);
         await picture(page, `${name}${path.replaceAll("/", "-")}`);
       }));
   }
 }
+
+test("axe finds what is wrong with a page", () =>
+  office({}, async ({ page, origin }) => {
+    await page.goto(origin);
+    await ready(page);
+    await page.evaluate(() => {
+      document.querySelector("button.icon").removeAttribute("aria-label");
+      document.querySelector("button.icon").removeAttribute("title");
+    });
+    assert.match((await seriousFaults(page)).join(), /^button-name: /);
+  }));
 
 /** In the page: controls without a name or too small to touch, headings out of order, texts below WCAG AA's 4.5:1. */
 function faults() {
@@ -218,7 +231,7 @@ function faults() {
   const visible = (element) => element.checkVisibility() && element.getClientRects().length;
   for (const control of document.querySelectorAll("button, input, summary, nav a")) {
     if (!visible(control)) continue;
-    const name = control.textContent.trim() || control.labels?.[0]?.textContent;
+    const name = control.textContent.trim() || control.ariaLabel || control.labels?.[0]?.textContent;
     if (!name) found.push(`no name: ${control.outerHTML}`);
     if (control.matches("button, input") && control.getBoundingClientRect().height < 44) found.push(`small: ${name}`);
   }

@@ -320,7 +320,7 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         match name.as_str() {
-            "target" | "node_modules" | "data" | ".git" | "Cargo.lock" => {}
+            "target" | "node_modules" | "dist" | "data" | ".git" | "Cargo.lock" => {}
             _ if path.is_dir() => walk(&path, files),
             _ => files.push(path),
         }

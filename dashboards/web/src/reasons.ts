@@ -2,7 +2,7 @@
 // Keyed by the labels of the collector's outcomes; a test compares the two lists.
 
 /** Left out for the visitor's sake, or because there was no visitor. Nothing to mend. */
-export const dropped = {
+export const dropped: Record<string, [what: string, advice: string]> = {
   dnt: ["The visitor asks not to be tracked (DNT)", ""],
   gpc: ["The visitor's browser says Global Privacy Control", ""],
   opted_out: ["The visitor opted out", ""],
@@ -19,7 +19,7 @@ export const dropped = {
 };
 
 /** Refused: something to mend. */
-export const refused = {
+export const refused: Record<string, [what: string, advice: string]> = {
   unreadable: ["The request could not be read", "It is not the JSON that the script sends."],
   too_large: ["The request was too large", ""],
   aborted: ["The request broke off", ""],
