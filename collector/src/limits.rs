@@ -260,6 +260,19 @@ pub const ORDER_PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at a batch that is held because the database shows what cannot be explained, or because its file cannot be read.
 pub const SINK_HELD_INTERVAL: Duration = Duration::from_mins(5);
 
+/// Without an event for longer than this, the next one begins a new visit.
+pub const VISIT_GAP: Duration = Duration::from_mins(30);
+/// A visit of one page view that was engaged with for longer than this is no bounce.
+pub const BOUNCE_ENGAGED: Duration = Duration::from_secs(10);
+/// Events whose visits are computed at a time, about: 2,000,000 in one go would take more than the engine's memory.
+pub const VISITS_SLICE_EVENTS: u64 = 125_000;
+/// Between two looks at the days that are open.
+pub const DAYS_INTERVAL: Duration = Duration::from_secs(5);
+/// Between the end of one count of visits and the next, at least ...
+pub const VISITS_INTERVAL: Duration = Duration::from_mins(1);
+/// ... and at least this many times as long as the last one took.
+pub const VISITS_SHARE: u32 = 20;
+
 /// Between two looks at whether what a crash left is delivered and the rollup can be read.
 pub const RESTORE_INTERVAL: Duration = Duration::from_millis(500);
 /// How long that is waited for; a segment that is held may never be delivered.

@@ -1,13 +1,14 @@
 //! Starting, running and stopping the collector: who owns what, and in which order it comes and goes.
 //!
 //! ```text
-//! start   bind · spool (recover what a crash left) · keys · data files · workers · private listener · ClickHouse · sink
+//! start   bind · spool (recover what a crash left) · keys · data files · workers · private listener · ClickHouse · sink · care of the days
 //! stop    workers (stop accepting, finish requests, seal) · sink (deliver, with a deadline) · ClickHouse · private listener
 //! ```
 //!
 //! Workers accept events as soon as they run; ClickHouse may take its time or be away.
 
 mod data_files;
+mod days;
 mod delivery;
 mod orders;
 mod upkeep;
@@ -110,6 +111,7 @@ pub struct Running {
     workers: Vec<JoinHandle<io::Result<()>>>,
     upkeep: tokio::task::JoinHandle<()>,
     orders: tokio::task::JoinHandle<()>,
+    days: tokio::task::JoinHandle<()>,
     private: tokio::task::JoinHandle<io::Result<()>>,
     delivery: tokio::task::JoinHandle<()>,
     restoring: tokio::task::JoinHandle<()>,
@@ -196,9 +198,10 @@ impl Running {
         let source = backup::Source { client: database.tables(), config: config.file.clone(), data_dir: config.data_dir.clone() };
         let source = (Arc::clone(&spool), source);
         let delivery = delivery::start(database.target(), source, segments, Arc::clone(&delivered), tell_trouble);
-        let days = config.close_after_hours.div_ceil(24);
-        let restoring = delivery::restore_distinct(database.target(), Arc::clone(&shared), Arc::clone(&delivered), waiting_events, days);
+        let back = config.close_after_hours.div_ceil(24);
+        let restoring = delivery::restore_distinct(database.target(), Arc::clone(&shared), Arc::clone(&delivered), waiting_events, back);
         let restoring = tokio::spawn(restoring);
+        let days = days::start(database.target(), shared.clock.clone(), stop.clone());
         let insight = Sources {
             config: config.clone(),
             shared: Arc::clone(&shared),
@@ -223,6 +226,7 @@ impl Running {
             workers,
             upkeep,
             orders,
+            days,
             private,
             delivery,
             restoring,
@@ -256,6 +260,7 @@ impl Running {
         let ended = ended.map_err(|_| ServeError::WorkerEnded)?;
         self.restoring.abort();
         let _ = self.orders.await;
+        let _ = self.days.await;
         // The workers and the orders held the only senders: the sink ends once it has delivered what they sealed.
         let mut answering = self.database.incarnation();
         let left = SHUTDOWN_DEADLINE.saturating_sub(Clock::monotonic().duration_since(ordered));

@@ -2,9 +2,11 @@
 
 pub mod client;
 pub mod database;
+pub mod days;
 pub mod engine;
 pub mod errors;
 pub mod finished;
 pub mod migrate;
 pub mod query;
 pub mod rollup;
+pub mod visits;
