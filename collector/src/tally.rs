@@ -61,6 +61,12 @@ impl Tally {
         self.entries.iter().any(|entry| !matches!(entry.outcome, Outcome::Refused(_)))
     }
 
+    /// Whether nothing is stored, and some of it could be as soon as its day has a key: who sends all of it again loses nothing and doubles nothing.
+    pub fn waits_for_a_key(&self) -> bool {
+        let stored = |entry: &Entry| matches!(entry.outcome, Outcome::Accepted(_) | Outcome::Duplicate);
+        !self.entries.iter().any(stored) && self.entries.iter().any(|entry| entry.outcome == Outcome::Refused(Refused::NoKey))
+    }
+
     /// The commit failed: what was accepted is refused after all. Drops stay what they are; nothing of them was promised.
     pub fn undo_accepted(&mut self) {
         for entry in &mut self.entries {
@@ -88,5 +94,25 @@ mod tests {
         tally.undo_accepted();
         let counted: Vec<_> = tally.entries().iter().map(|entry| (entry.outcome.label(), entry.count)).collect();
         assert_eq!(counted, [("unavailable", 2), ("dnt", 1)]);
+    }
+
+    #[test]
+    fn only_what_stores_nothing_waits_for_a_key() {
+        let keyless = Outcome::Refused(Refused::NoKey);
+        let dropped = Outcome::Dropped(Dropped::DoNotTrack);
+        for (outcomes, waits) in [
+            (&[keyless][..], true),
+            (&[Outcome::Refused(Refused::Invalid), dropped, keyless], true),
+            (&[keyless, Outcome::Accepted(Accepted::Anonymous)], false),
+            (&[keyless, Outcome::Duplicate], false),
+            (&[dropped], false),
+            (&[], false),
+        ] {
+            let mut tally = Tally::default();
+            for outcome in outcomes {
+                tally.add(None, *outcome);
+            }
+            assert_eq!(tally.waits_for_a_key(), waits, "{outcomes:?}");
+        }
     }
 }

@@ -327,6 +327,7 @@ impl Draft {
 
     fn finish(self, tally: &Tally) -> Answer {
         match self {
+            _ if tally.waits_for_a_key() => Answer::Unavailable,
             Self::Batch(answer) => Answer::Judged(answer.to_json().into()),
             Self::Beacon { refused: Some(reason), .. } if !tally.took_any() => Answer::Refused(reason),
             Self::Beacon { debugged, .. } => Answer::Taken(debugged),

@@ -372,6 +372,25 @@ fn a_request_after_midnight_turns_the_keys() {
 }
 
 #[test]
+fn a_batch_that_only_lacks_a_key_is_turned_away_whole_and_taken_when_it_comes_again() {
+    run(async {
+        let world = World::new("no-key", 1 << 30);
+        let named = |arrival: &mut Arrival<'_>| arrival.idempotency_key = Some(b"batch-1");
+        let batch = format!("[{LOOSE},{DNT},{VIEW}]");
+        // Behind a clock that was set back, no day that has a key is today.
+        world.clock.set(NOON.minus(24 * 60 * MINUTE));
+        assert_eq!(world.ask(Protocol::Batch, batch.clone(), named).await, "unavailable");
+        assert_eq!(world.send(Protocol::Beacon, VIEW).await, "unavailable");
+        world.clock.set(NOON);
+        assert_eq!(
+            world.ask(Protocol::Batch, batch, named).await,
+            r#"{"accepted":1,"dropped":{"dnt":1},"rejected":[{"index":0,"field":"site","reason":"unknown_site"}]}"#
+        );
+        assert_eq!(world.finish().await.events.len(), 1);
+    });
+}
+
+#[test]
 fn unknown_fields_and_masks_are_counted_and_nothing_of_them_is_stored() {
     run(async {
         let world = World::new("noted", 1 << 30);
