@@ -212,3 +212,26 @@ fn read(path: &Path, pieces: &mpsc::Sender<Bytes>) -> io::Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_of_a_manifest_is_read_than_one_can_have() {
+        let folder = std::env::temp_dir().join(format!("headcount-manifest-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let manifest = Manifest { backup: FORMAT, headcount: "1.0.0".into(), database: 1, made: "2026-11-22".into(), files: Vec::new() };
+        let text = serde_json::to_string(&manifest).unwrap();
+        let bound = usize::try_from(BACKUP_MANIFEST_BYTES).unwrap();
+        // Blanks before it: what is cut off at the bound is then its last brace.
+        let opened = [bound, bound + 1].map(|length| {
+            std::fs::write(folder.join(MANIFEST), " ".repeat(length - text.len()) + &text).unwrap();
+            Backup::open(&folder).map(|backup| backup.manifest)
+        });
+        std::fs::remove_dir_all(&folder).unwrap();
+        let [whole, cut] = opened;
+        assert_eq!(whole.unwrap(), manifest);
+        assert!(matches!(cut, Err(BackupError::Damaged(_))), "{cut:?}");
+    }
+}

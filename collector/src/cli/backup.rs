@@ -148,3 +148,22 @@ pub(super) fn restore(folder: &Path, overrides: &Overrides, surroundings: &Surro
 fn runtime() -> Result<tokio::runtime::Runtime, CopyError> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CopyError::Runtime)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The clock of the test goes on by itself while everybody waits for it.
+    #[tokio::test(start_paused = true)]
+    #[expect(clippy::disallowed_methods, reason = "what is paused is the runtime's own clock")]
+    async fn a_command_does_not_wait_for_ever_for_clickhouse() {
+        // Nobody listens on the discard port of this machine.
+        let text = "data_dir = \"/nowhere\"\n[clickhouse]\nurl = \"http://127.0.0.1:9\"\n";
+        let config = Config::parse(text, None, &Overrides::default(), &Surroundings::default()).unwrap();
+        let asked = tokio::time::Instant::now();
+        let answer = answering(&config).await.map(|_| ());
+        assert!(matches!(answer, Err(CopyError::NoAnswer)), "{answer:?}");
+        let waited = asked.elapsed();
+        assert!(waited >= COMMAND_PATIENCE && waited < COMMAND_PATIENCE * 2, "{waited:?}");
+    }
+}

@@ -159,3 +159,20 @@ fn rows_by_site(segment: &Listed) -> io::Result<BTreeMap<String, u64>> {
 fn unusable(path: &Path, cause: io::Error) -> ParkedError {
     ParkedError::Folder { path: path.to_path_buf(), cause }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_that_nobody_carries_out_is_not_waited_for_for_ever() {
+        let order = std::env::temp_dir().join(format!("headcount-order-{}", std::process::id()));
+        std::fs::write(&order, "").unwrap();
+        let asked = Clock::monotonic();
+        let waited = wait_for(std::slice::from_ref(&order));
+        std::fs::remove_file(&order).unwrap();
+        assert!(matches!(waited, Err(ParkedError::NotYet)), "{waited:?}");
+        assert!(asked.elapsed() >= ORDER_PATIENCE);
+        assert!(wait_for(&[order]).is_ok(), "carried out");
+    }
+}
