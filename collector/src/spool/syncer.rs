@@ -1,4 +1,14 @@
 //! The thread beside each worker that writes and syncs: it takes one commit after another and completes each with one message.
+//!
+//! What durability costs is measured by `make bench`: the same build with and without its fdatasync, worker and sync thread on one core, 64 connections.
+//! It is 1.14 to 1.21 times the CPU of a request, of about 18 us, at 42 requests a commit. Half of the difference is spent here, about 70 us a commit: two
+//! requests to the device (the bytes, then the flush of its cache), three sleeps, and on ext4 without a journal the inode too whenever the clock has
+//! ticked since the last write. The other half is the worker's, in no single place: while the disk works it runs out of requests, sleeps six times as often and comes back
+//! to cold caches. Tried and left out, measured beside it in turn:
+//! * waiting longer for more (up to 20 empty turns of the worker, or a millisecond): a commit has 44 requests then, not 42, and a request costs more;
+//! * one `pwritev2` with `RWF_DSYNC` in place of write and fdatasync: the same two requests to the device, the same cost;
+//! * direct I/O: 28 us in place of 35 in a loop by itself, so a third of a microsecond for a request; every commit's tail would be written twice, from a copy
+//!   aligned to blocks.
 
 use std::collections::HashMap;
 use std::io;

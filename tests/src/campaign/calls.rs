@@ -52,7 +52,8 @@ pub const ORDERS: &[Order] = &[
     Order { call: "rename", result: "error=EIO", times: 1, noticed: Noticed::ByNobody },
     Order { call: "unlink", result: "error=EIO", times: 1, noticed: Noticed::ByNobody },
     Order { call: "fdatasync", result: "delay_enter=200ms", times: 1, noticed: Noticed::ByNobody },
-    Order { call: "fdatasync", result: "delay_enter=5s", times: 1, noticed: Noticed::ByWhoComes },
+    // Long enough for the alarm to be seen on a machine that has much else to do.
+    Order { call: "fdatasync", result: "delay_enter=10s", times: 1, noticed: Noticed::ByWhoComes },
 ];
 
 /// Every order in one collector's life, each at a call of the lot's number.
