@@ -35,7 +35,7 @@
 //! | `answered_before_sync` | a commit is answered before it is synced |
 //! | `poisoned_synced_again` | a segment whose sync failed is written and synced again |
 //! | `refused_kept` | what was refused stays in its segment until after the answer |
-//! | `no_room_overlooked` | a commit that found no room on the disk is answered as if it were kept |
+//! | `failure_overlooked` | a commit that failed is answered as if it were kept |
 //! | `numbers_not_reserved` | numbers of segments are given before they are reserved on the disk |
 //! | `checksum_ignored` | a frame is taken for good whatever its checksum says |
 //! | `no_token` | each attempt of an insert has a token of its own |

@@ -127,8 +127,7 @@ impl Syncer {
             Err(_) => (self.batches(), Vec::new()),
         };
         self.seal(&before);
-        let overlooked = |error: &io::Error| error.kind() == io::ErrorKind::StorageFull && leak::planted("no_room_overlooked");
-        let result = result.or_else(|error| if overlooked(&error) { Ok(()) } else { Err(error) });
+        let result = if leak::planted("failure_overlooked") { Ok(()) } else { result };
         tell(Completed { result, buffers });
         self.seal(&after);
     }

@@ -11,7 +11,7 @@ use crate::ledger::{Fate, Kind, Ledger};
 use crate::small_disk::SmallDisk;
 
 /// As the campaign runs it.
-pub const FAULT: Fault = Fault { name: "no room", rounds: 100, session: by_seed, controls: &["no_room_overlooked"] };
+pub const FAULT: Fault = Fault { name: "no room", rounds: 100, session: by_seed, controls: &["failure_overlooked"] };
 
 /// Times that the room runs out in a session.
 const ROUNDS: u64 = 10;
