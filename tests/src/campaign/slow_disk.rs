@@ -1,6 +1,7 @@
 //! A disk that takes a tenth of what comes, and less: what it cannot take is turned away at once, and what was taken is kept.
 //!
-//! Turned away means 503, with when to come again, within the time that a commit may take; nobody is left without an answer, and the collector's memory stays within its bound.
+//! Turned away means 503, with when to come again, within the time that a commit may take; nobody is left without an answer, and the collector's memory
+//! stays within its bound.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,8 @@ const BYTES_A_SECOND: u64 = 64 << 10;
 /// What came before it was known how slow the disk is is written first; within this time, or nobody is ever turned away.
 const SETTLED: Duration = Duration::from_secs(20);
 
-/// What the collector may take of memory at 64 connections; bodies that are being read, rows that wait for the disk and rows on their way to it are in it.
+/// What the collector may take of memory at 64 connections, as it is promised. Bodies that are being read, rows that wait for the disk and rows on their way to
+/// it could be 48 MiB beside what an idle collector takes, by their own bounds; a disk that is slow never lets so many rows wait.
 const PEAK_KIB: u64 = 64 * 1024;
 
 /// What a slow disk did to the load.
