@@ -20,6 +20,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const APP: &str = include_str!("../../dashboards/web/dist/index.html");
 const APP_SCRIPT: &str = include_str!("../../dashboards/web/dist/app.js");
 const APP_STYLE: &str = include_str!("../../dashboards/web/dist/app.css");
+const APP_WORLD: &str = include_str!("../../dashboards/web/dist/world.js");
 const APP_LICENCES: &str = include_str!("../../dashboards/web/dist/licenses.md");
 
 const STYLE: &str = include_str!("../../dashboards/web/style.css");
@@ -62,6 +63,7 @@ pub fn private(public_url: &str, script_path: &str) -> Vec<Page> {
         embedded("/", Guard::Operator, HTML, APP),
         embedded("/app.js", Guard::Operator, JAVASCRIPT, APP_SCRIPT),
         embedded("/app.css", Guard::Operator, CSS, APP_STYLE),
+        embedded("/world.js", Guard::Operator, JAVASCRIPT, APP_WORLD),
         embedded("/licenses.md", Guard::Operator, TEXT, APP_LICENCES),
         // The login form and the demonstration need these too.
         embedded("/style.css", Guard::Open, CSS, STYLE),
@@ -151,6 +153,16 @@ mod tests {
             let page = pages.iter().find(|page| page.path == "/demo").unwrap();
             assert_eq!(page.speaks_to.as_deref(), Some(origin));
             assert!(std::str::from_utf8(&page.body).unwrap().contains(&format!("src=\"{url}/h.js\"")));
+        }
+    }
+
+    #[test]
+    fn everything_that_was_built_is_served() {
+        let built = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../dashboards/web/dist")).unwrap();
+        let pages = private("https://stats.example.org", "/h.js");
+        for name in built.map(|file| file.unwrap().file_name().into_string().unwrap()).filter(|name| !name.starts_with('.')) {
+            let path = if name == "index.html" { "/".to_owned() } else { format!("/{name}") };
+            assert!(pages.iter().any(|page| page.path == path && page.guard == Guard::Operator), "{name}");
         }
     }
 

@@ -20,7 +20,7 @@ export default defineConfig({
     reportCompressedSize: false,
     license: { fileName: "licenses.md" },
     rolldownOptions: {
-      output: { entryFileNames: "app.js", chunkFileNames: "[name].js", assetFileNames: "app[extname]" },
+      output: { entryFileNames: "app.js", chunkFileNames: ({ name }) => (name.endsWith("world") ? "world.js" : "[name].js"), assetFileNames: "app[extname]" },
     },
   },
 });

@@ -1,65 +1,19 @@
 // The built-in pages in a real Chromium: the installation check, the login, the demonstration; served as the private listener serves them: the same policy, the sample of the overview, no other host.
 // `SCREENSHOTS=folder node --test pages.test.mjs` keeps pictures of them; `make picture` renews the one in the README.
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { readFile } from "node:fs/promises";
-import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import { seriousFaults } from "./axe.mjs";
-import { openBrowser, visit } from "./harness.mjs";
+import { openBrowser } from "./harness.mjs";
+import { file, office as openOffice, picture, sample } from "./office.mjs";
 
-const folder = new URL("../../dashboards/web/", import.meta.url);
-const file = (name) => readFile(new URL(name, folder), "utf8");
-const sample = JSON.parse(await file("overview.sample.json"));
 const schema = JSON.parse(await file("overview.schema.json"));
-
-const types = { html: "text/html; charset=utf-8", js: "text/javascript; charset=utf-8", css: "text/css; charset=utf-8", svg: "image/svg+xml" };
-const names = { "/": "dist/index.html", "/app.js": "dist/app.js", "/app.css": "dist/app.css", "/login": "login.html", "/demo": "demo.html", "/demo/articles": "demo.html", "/demo/pricing": "demo.html", "/demo/consent": "demo-consent.html" };
-const policy =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 let browser;
 before(async () => (browser = await openBrowser()));
 after(() => browser.close());
 
-/** Runs `body` with the pages on a free port. `office.overview` and `office.status` are what the API answers; `office.sent` is what arrived. */
-async function office(options, body) {
-  const state = { overview: structuredClone(sample), status: 200, sent: [], reads: 0 };
-  const server = createServer(async (request, response) => {
-    const { pathname } = new URL(request.url, "http://office");
-    const headers = { "Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store" };
-    if (request.method === "POST") {
-      let text = "";
-      for await (const chunk of request) text += chunk;
-      state.sent.push([pathname, text]);
-      response.writeHead(204).end();
-    } else if (pathname === "/api/overview.json") {
-      state.reads += 1;
-      response.writeHead(state.status, { ...headers, "Content-Type": "application/json" }).end(JSON.stringify(state.overview));
-    } else if (pathname === "/public/h.js") {
-      response.writeHead(200, { ...headers, "Content-Type": types.js }).end(await readFile(new URL("../../collector/snippet/h.min.js", import.meta.url)));
-    } else {
-      const name = names[pathname] ?? pathname.slice(1);
-      const content = await file(name).catch(() => undefined);
-      if (content === undefined) return response.writeHead(404).end();
-      response.writeHead(200, { ...headers, "Content-Type": types[name.split(".").pop()] }).end(content.replaceAll("{{script}}", "/public/h.js"));
-    }
-  });
-  server.listen(0);
-  await once(server, "listening");
-  const visitor = await visit(browser, { colorScheme: "light", ...options });
-  try {
-    await body({ ...visitor, state, origin: `http://localhost:${server.address().port}` });
-    assert.deepEqual(visitor.errors, [], "no error on the page");
-    assert.deepEqual(visitor.lines.filter((line) => /Content Security Policy|Refused to/.test(line)), [], "nothing against the policy");
-  } finally {
-    await visitor.close();
-    server.closeAllConnections();
-    server.close();
-  }
-}
-
-const picture = async (page, name) => process.env.SCREENSHOTS && (await page.screenshot({ path: `${process.env.SCREENSHOTS}/${name}.png`, fullPage: true }));
+/** A collector that answers no analyst: the installation check is all there is. */
+const office = (options, body) => openOffice(browser, options, (visited) => ((visited.state.sites = undefined), body(visited)));
 const ready = (page) => page.waitForSelector(".card:visible");
 const card = (page, site) => page.locator(`.card[data-site="${site}"]`);
 

@@ -75,6 +75,13 @@ export function go(change: Partial<Address>, how: "step" | "in place" = "step"):
 /** Where a link with `change` leads. */
 export const link = (change: Partial<Address>) => print({ ...parse(location.search), ...change });
 
+/** A click that changes the address in place; with a key held, the browser does what it does with links. */
+export const follow = (change: Partial<Address>) => (event: MouseEvent) => {
+  if (event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return;
+  event.preventDefault();
+  go(change);
+};
+
 export function useAddress(): Address {
   const [address, setAddress] = useState(() => parse(location.search));
   useEffect(() => {

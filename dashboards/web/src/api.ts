@@ -3,7 +3,7 @@
 export type Metric =
   | "daily_visitors" | "visits" | "pageviews" | "events" | "value" | "bounce_rate" | "visit_duration" | "engaged_time" | "scroll_depth"
   | "daily_actives" | "weekly_actives" | "monthly_actives" | "conversions" | "conversion_rate";
-export type Unit = "count" | "ratio" | "seconds" | "percent" | "money";
+export type Unit = "count" | "seconds" | "percent" | "money";
 export type Interval = "hour" | "day" | "week" | "month";
 export type Cell = string | number | null;
 
@@ -16,6 +16,8 @@ export interface Site {
   ids: boolean;
   first_day: string | null;
   today: string;
+  /** The first day that is not closed; the first day of all where none is closed. */
+  open_from: string | null;
   goals: string[];
   funnels: { name: string; steps: string[] }[];
   /** Dimensions that are kept together for closed days. */
@@ -45,7 +47,7 @@ export interface Question {
 }
 export interface Column {
   name: string;
-  kind: "dimension" | "metric" | "time" | "currency";
+  kind: "dimension" | "metric";
   unit?: Unit;
   /** How the figure was counted, in a sentence. */
   counted?: string;

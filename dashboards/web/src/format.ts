@@ -22,17 +22,17 @@ export function figure(value: Cell | undefined, unit: Unit | undefined, length: 
   if (value === null || value === undefined) return "–";
   const number = Number(value);
   switch (unit) {
-    case "ratio":
-      return (length === "short" ? wholePercents : percents).format(number);
     case "percent":
-      return wholePercents.format(number / 100);
+      return (length === "short" ? wholePercents : percents).format(number / 100);
     case "seconds":
       return duration(number);
     case "money":
       return new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 }).format(number);
     case "count":
     case undefined:
-      return length === "short" && number >= LONG ? compact.format(number) : numbers.format(Number.isInteger(number) ? number : Math.round(number));
+      if (length === "short" && number >= LONG) return compact.format(number);
+      // An average of less than one is no nobody.
+      return number > 0 && number < 0.05 ? "<0.1" : numbers.format(number < 10 ? Math.round(number * 10) / 10 : Math.round(number));
   }
 }
 
@@ -40,7 +40,7 @@ export function figure(value: Cell | undefined, unit: Unit | undefined, length: 
 export function change(now: Cell | undefined, before: Cell | undefined, unit: Unit | undefined): number | undefined {
   if (now === null || now === undefined || before === null || before === undefined) return undefined;
   // Of a rate the difference is told, in points; a rate of a rate misleads.
-  if (unit === "ratio") return Number(now) - Number(before);
+  if (unit === "percent") return (Number(now) - Number(before)) / 100;
   return Number(before) === 0 ? undefined : Number(now) / Number(before) - 1;
 }
 

@@ -1,19 +1,21 @@
 // What surrounds every view: name, site, views, light and dark.
 
 import type { ComponentChildren } from "preact";
-import { go, link } from "../address.ts";
-import type { Address, View } from "../address.ts";
+import { follow, go, link } from "../address.ts";
+import type { View } from "../address.ts";
 import { isShared } from "../api.ts";
-import type { Sites } from "../api.ts";
+import type { Site, Sites } from "../api.ts";
+import { Pulse } from "../realtime.tsx";
 import { Icon } from "./icon.tsx";
 import { THEMES, useTheme } from "./theme.ts";
 import type { Theme } from "./theme.ts";
 
 interface FrameProps {
-  address: Address;
   view: View;
   /** None where nothing but the installation can be shown. */
   sites: Sites | undefined;
+  /** The one that is looked at. */
+  site: Site | undefined;
   state: string;
   promise: string;
   children: ComponentChildren;
@@ -21,18 +23,18 @@ interface FrameProps {
 
 const VIEW_NAMES: [View, string][] = [["overview", "Overview"], ["realtime", "Realtime"], ["installation", "Installation"]];
 
-export function Frame({ address, view, sites, state, promise, children }: FrameProps) {
+export function Frame({ view, sites, site, state, promise, children }: FrameProps) {
   const views = VIEW_NAMES.filter(([name]) => name !== "installation" || sites?.role === "admin");
   return (
     <>
       <a class="skip" href="#content">Skip to the content</a>
-      <div class={view === "installation" ? "page" : "page wide"}>
+      <div class={sites ? "page wide" : "page"}>
         <header class="top">
           <a class="brand" href={link({ view: undefined, filters: [] })} onClick={follow({ view: undefined, filters: [] })}>
             <Logo />
             <h1 class="name">Headcount</h1>
           </a>
-          {sites && <SiteSwitch sites={sites} site={address.site} />}
+          {sites && site && <SiteSwitch sites={sites} site={site} />}
           {sites && !isShared && (
             <nav aria-label="Views">
               {views.map(([name, words]) => (
@@ -40,10 +42,11 @@ export function Frame({ address, view, sites, state, promise, children }: FrameP
               ))}
             </nav>
           )}
+          {site && view === "overview" && !isShared && <Pulse site={site} />}
           <p class="state" role="status">{state}</p>
           <ThemeSwitch />
         </header>
-        {children}
+        <div class={view === "installation" ? "narrower" : ""}>{children}</div>
         <footer>
           <p>{promise}</p>
           <p class="links">
@@ -56,13 +59,6 @@ export function Frame({ address, view, sites, state, promise, children }: FrameP
   );
 }
 
-/** A click that changes the address in place; with a key held, the browser does what it does with links. */
-export const follow = (change: Partial<Address>) => (event: MouseEvent) => {
-  if (event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return;
-  event.preventDefault();
-  go(change);
-};
-
 function Logo() {
   return (
     <svg viewBox="0 0 32 32" aria-hidden="true">
@@ -72,13 +68,13 @@ function Logo() {
   );
 }
 
-function SiteSwitch({ sites, site }: { sites: Sites; site: string | undefined }) {
-  if (sites.sites.length < 2) return <p class="site-name">{sites.sites[0]?.id}</p>;
+function SiteSwitch({ sites, site }: { sites: Sites; site: Site }) {
+  if (sites.sites.length < 2) return <p class="site-name">{site.id}</p>;
   const change = (event: Event) => go({ site: (event.currentTarget as HTMLSelectElement).value, filters: [] });
   return (
     <label class="select site-name">
       <span class="unseen">Site</span>
-      <select value={site ?? sites.sites[0]?.id} onChange={change}>
+      <select value={site.id} onChange={change}>
         {sites.sites.map(({ id }) => <option key={id} value={id}>{id}</option>)}
       </select>
       <Icon name="down" />

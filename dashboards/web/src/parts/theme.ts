@@ -1,6 +1,6 @@
 // Light or dark: the reader's system says, unless the reader has said. What was said stays in this browser.
 
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 
 export type Theme = "system" | "light" | "dark";
 export const THEMES: readonly Theme[] = ["system", "light", "dark"];
@@ -23,13 +23,14 @@ export function applyTheme(theme: Theme = remembered()): void {
 
 export function useTheme(): [Theme, (theme: Theme) => void] {
   const [theme, setTheme] = useState(remembered);
-  useEffect(() => {
-    applyTheme(theme);
+  const choose = (chosen: Theme) => {
+    setTheme(chosen);
+    applyTheme(chosen);
     try {
-      localStorage.setItem(KEY, theme);
+      localStorage.setItem(KEY, chosen);
     } catch {
       // Then it holds for this page alone.
     }
-  }, [theme]);
-  return [theme, setTheme];
+  };
+  return [theme, choose];
 }
