@@ -38,7 +38,8 @@ impl UnixMillis {
 pub struct Day(pub u16);
 
 impl Day {
-    fn from_date(date: Date) -> Self {
+    /// The day of a calendar date; the first there is for one before it.
+    pub fn of(date: Date) -> Self {
         let days = (date - EPOCH).get_days();
         Self(u16::try_from(days.max(0)).unwrap_or(u16::MAX))
     }
@@ -74,7 +75,7 @@ impl std::str::FromStr for Day {
     type Err = jiff::Error;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self::from_date)
+        text.parse().map(Self::of)
     }
 }
 
@@ -222,7 +223,7 @@ mod tests {
             for step in 0..20_000_i64 {
                 let instant = UnixMillis(1_750_000_000_000 + step * 1_800_000 - 1);
                 let calendar = jiff::Timestamp::from_millisecond(instant.0).unwrap().to_zoned(zone.rules.clone());
-                assert_eq!(zone.day_of(instant), Day::from_date(calendar.date()), "{name} {instant:?}");
+                assert_eq!(zone.day_of(instant), Day::of(calendar.date()), "{name} {instant:?}");
                 assert_eq!(i64::from(zone.hour_of(instant)), i64::from(calendar.hour()), "{name} {instant:?}");
             }
         }

@@ -22,6 +22,7 @@
 //! | `database_error_text` | what ClickHouse says of a batch that it does not take is logged |
 //! | `never_stripped` | a segment that has waited for a week keeps its pseudonyms |
 //! | `backup_raw` | a backup holds the raw events as well |
+//! | `small_counts_shown` | an answer of the API names values however few visitors share them |
 //! | `widening_accepted` | a configuration that would collect more than is promised is taken |
 //!
 //! Protections of the spool and the sink that are taken out in the same way, so that each fault test can show that it would find a loss:

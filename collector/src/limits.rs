@@ -70,6 +70,24 @@ pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Bytes of a question to the API.
 pub const QUESTION_BYTES: usize = 64 * 1024;
+/// Days of one question: a little more than the 25 months that figures are kept.
+pub const QUERY_DAYS: u16 = 800;
+/// Days of one question by the hour.
+pub const QUERY_HOURLY_DAYS: u16 = 31;
+/// Filters of one question, and ...
+pub const QUERY_FILTERS: usize = 8;
+/// ... values of one filter.
+pub const QUERY_FILTER_VALUES: usize = 100;
+/// Rows of one answer; more are asked for by `offset`, ...
+pub const QUERY_ROWS: u32 = 10_000;
+/// ... which is at most this.
+pub const QUERY_OFFSET: u32 = 1_000_000;
+/// Questions of analysts that are put to ClickHouse at one time: fewer than the engine takes, so that delivery always finds room.
+pub const QUERIES: usize = 4;
+/// From a question to the end of its answer; ClickHouse itself is told to stop then.
+pub const QUERY_DEADLINE: Duration = Duration::from_secs(20);
+/// Bytes of one answer.
+pub const ANSWER_BYTES: usize = 32 * 1024 * 1024;
 
 /// Bytes of a site id.
 pub const SITE_BYTES: usize = 253;

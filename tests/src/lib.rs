@@ -10,6 +10,7 @@ pub mod collector;
 pub mod delivery;
 pub mod engine;
 pub mod fault_proxy;
+pub mod figures;
 pub mod frames;
 pub mod http;
 pub mod law;

@@ -1,19 +1,32 @@
 //! What analysts ask, below `/v1/` of the private listener; `schema/openapi.yaml` describes it.
 //!
-//! A question is a value of closed types before anything is looked up: what cannot be read as one is a [`refusal`] that names the field and what may stand in
-//! it, in texts of ours alone. Figures come from ClickHouse by templates of ours with bound parameters.
+//! A question is a value of closed types ([`question`]) before anything is looked up: what cannot be read as one ([`read`]) is a [`refusal`] that names the
+//! field and what may stand in it, in texts of ours alone. A [`plan`] is a statement made of templates of ours ([`template`]) with bound parameters;
+//! [`tables`] puts it to ClickHouse, and [`answer`] says with the figures how they were counted.
 
+mod answer;
+mod live;
+mod period;
+mod plan;
+mod question;
+mod read;
 mod refusal;
 mod sites;
+mod tables;
+mod template;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use clickhouse::Client;
 use hyper::{Method, StatusCode};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use crate::access::Access;
 use crate::clock::Clock;
+use crate::limits::QUERIES;
 use crate::server::private::{Analysis, Question, Reply};
 use crate::site::Sites;
 use refusal::{Reason, Refusal};
@@ -26,23 +39,38 @@ pub struct Api {
     sites: SitesNow,
     client: Client,
     clock: Clock,
+    places: Semaphore,
 }
 
 impl Api {
     /// Answers about `sites` from the tables that `client` reaches.
-    pub fn new(sites: SitesNow, client: Client, clock: Clock) -> Self {
-        Self { sites, client, clock }
+    pub fn new(sites: SitesNow, client: &Client, clock: Clock) -> Self {
+        Self { sites, client: tables::reader(client), clock, places: Semaphore::new(QUERIES) }
     }
 }
 
 impl Analysis for Api {
     async fn answer(&self, access: &Access, question: Question) -> Reply {
-        let answered = match (&*question.path, &question.method) {
-            ("/v1/sites", &Method::GET | &Method::HEAD) => Ok(json(&sites::list(self, access).await)),
-            ("/v1/sites", _) => Err(Refusal::of(Reason::WrongMethod)),
-            _ => Err(Refusal::of(Reason::NoSuchPath)),
-        };
+        // Whoever waits for a place here waits no longer than for the answer itself.
+        let answered = self.routed(access, &question).await;
         answered.unwrap_or_else(|refusal| Reply { status: refusal.status(), ..json(&refusal) })
+    }
+}
+
+impl Api {
+    async fn routed(&self, access: &Access, question: &Question) -> Result<Reply, Refusal> {
+        let Question { method, path, query, body } = question;
+        let _place = self.places.acquire().await;
+        match (&**path, method) {
+            ("/v1/sites", &Method::GET | &Method::HEAD) => Ok(json(&sites::list(self, access).await)),
+            ("/v1/realtime", &Method::GET | &Method::HEAD) => live::realtime(self, access, query).await.map(|told| json(&told)),
+            ("/v1/outcomes", &Method::GET | &Method::HEAD) => live::outcomes(self, access, query).await.map(|told| json(&told)),
+            ("/v1/query", &Method::POST) => {
+                answer::query(self, access, body.as_deref().ok_or_else(|| Refusal::of(Reason::TooLarge))?).await
+            }
+            ("/v1/sites" | "/v1/realtime" | "/v1/outcomes" | "/v1/query", _) => Err(Refusal::of(Reason::WrongMethod)),
+            _ => Err(Refusal::of(Reason::NoSuchPath)),
+        }
     }
 }
 

@@ -1,16 +1,11 @@
 //! `GET /v1/sites`: the sites that the asker may see, and what can be asked about each.
 
-use std::collections::HashMap;
+use serde::Serialize;
 
-use clickhouse::Row;
-use serde::{Deserialize, Serialize};
-
-use super::Api;
+use super::plan::{Identities, stored_pairs};
+use super::{Api, tables};
 use crate::access::Access;
-use crate::clock::Day;
-use crate::site::{Basis, Ceiling, Lowered, Site, Sites};
-use crate::store::client::within;
-use crate::store::rollup::ALL;
+use crate::site::{Basis, Ceiling, Lowered, Site};
 
 /// The answer.
 #[derive(Debug, Serialize)]
@@ -26,8 +21,10 @@ struct Entry {
     k: u16,
     /// Whether its visitors have ids: without them it counts visits by entries and no visitors.
     ids: bool,
-    /// The first day with events; nothing when there is none, or the tables cannot be asked.
+    /// The first day with figures; nothing when there is none, or the tables cannot be asked.
     first_day: Option<String>,
+    /// The first day that is not closed: from here on any filter can be asked for.
+    open_from: Option<String>,
     today: String,
     goals: Vec<&'static str>,
     funnels: Vec<&'static str>,
@@ -37,43 +34,36 @@ struct Entry {
 
 /// Lists them.
 pub(super) async fn list(api: &Api, access: &Access) -> Listed {
-    let sites: std::sync::Arc<Sites> = (api.sites)();
+    let sites = (api.sites)();
     let seen: Vec<&Site> = sites.iter().filter(|site| access.sees(&site.id)).collect();
-    let first = first_days(api, &seen).await;
+    let names: Vec<&str> = seen.iter().map(|site| &*site.id).collect();
+    let (first, closed) = tokio::join!(tables::first_days(&api.client, &names), tables::last_closed_days(&api.client));
+    let (first, closed) = (first.unwrap_or_default(), closed.unwrap_or_default());
     let now = api.clock.now();
-    let entry = |site: &&Site| Entry {
-        id: site.id.clone(),
-        timezone: sites.zone(site.zone).name().to_owned(),
-        k: site.k,
-        ids: has_ids(site),
-        first_day: first.get(&*site.id).map(|day| Day(*day).to_string()),
-        today: sites.day_of(site, now).to_string(),
-        goals: Vec::new(),
-        funnels: Vec::new(),
-        pairs: Vec::new(),
-        properties: Vec::new(),
+    let entry = |site: &&Site| {
+        let zone = sites.zone(site.zone).name();
+        let first_day = first.get(&*site.id).copied();
+        Entry {
+            id: site.id.clone(),
+            timezone: zone.to_owned(),
+            k: site.k,
+            ids: identities(site) == Identities::OfADay,
+            first_day: first_day.map(|day| day.to_string()),
+            open_from: closed.get(zone).map(|day| day.next()).or(first_day).map(|day| day.to_string()),
+            today: sites.day_of(site, now).to_string(),
+            goals: Vec::new(),
+            funnels: Vec::new(),
+            pairs: stored_pairs(),
+            properties: Vec::new(),
+        }
     };
     Listed { role: access.role().label(), sites: seen.iter().map(entry).collect() }
 }
 
 /// Whether events of the site may carry a pseudonym at all.
-pub(super) fn has_ids(site: &Site) -> bool {
+pub(super) fn identities(site: &Site) -> Identities {
     match site.policy.basis {
-        Basis::Exempt(Ceiling::Pseudonymous) | Basis::Consent(Lowered::Drop | Lowered::Anonymous) => true,
-        Basis::Exempt(Ceiling::Anonymous) => false,
+        Basis::Exempt(Ceiling::Pseudonymous) | Basis::Consent(Lowered::Drop | Lowered::Anonymous) => Identities::OfADay,
+        Basis::Exempt(Ceiling::Anonymous) => Identities::None,
     }
-}
-
-#[derive(Debug, Row, Deserialize)]
-struct First {
-    site: String,
-    day: u16,
-}
-
-async fn first_days(api: &Api, seen: &[&Site]) -> HashMap<String, u16> {
-    let sql = "SELECT toString(rollup_open.site) AS site, toUInt16(min(day)) AS day FROM rollup_open \
-        WHERE dimension = {all:String} AND site IN {sites:Array(String)} GROUP BY site";
-    let names: Vec<&str> = seen.iter().map(|site| &*site.id).collect();
-    let asked = within(api.client.query(sql).param("all", ALL).param("sites", names).fetch_all::<First>()).await;
-    asked.unwrap_or_default().into_iter().map(|first| (first.site, first.day)).collect()
 }

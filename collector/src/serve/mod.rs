@@ -321,7 +321,7 @@ fn private_parts(config: &Config, token: Token, insight: Sources) -> Private<Sou
     Private {
         token,
         tokens: Tokens::of(&config.data_dir),
-        analysis: Api::new(sites, client, insight.shared.clock.clone()),
+        analysis: Api::new(sites, &client, insight.shared.clock.clone()),
         pages: pages::private(&config.visitors_url(), &config.public.script_path),
         secure: config.private.url().starts_with("https://"),
         clock: insight.shared.clock.clone(),

@@ -1,0 +1,164 @@
+//! `POST /v1/query`: one question, from the body to the answer.
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::plan::{Facts, Identities, of_totals, plan};
+use super::question::{Days, Dimension, Form, Interval, Metric, Query};
+use super::refusal::{Reason, Refusal};
+use super::sites::identities;
+use super::{Api, read, tables};
+use crate::access::Access;
+use crate::server::private::Reply;
+use crate::site::{Site, Sites};
+
+/// Answers the question in `body`.
+pub(super) async fn query(api: &Api, access: &Access, body: &[u8]) -> Result<Reply, Refusal> {
+    let (object, name) = read::object(body)?;
+    let sites = (api.sites)();
+    let site = allowed(&sites, access, &name)?;
+    let (now, ids) = (api.clock.now(), identities(site));
+    let today = sites.day_of(site, now);
+    let query = read::query(&object, today, ids)?;
+    let zone = sites.zone(site.zone);
+    let ranges: Vec<Days> = [Some(query.days), query.compare].into_iter().flatten().collect();
+    let names = [&*site.id];
+    let (known, first) = tokio::try_join!(tables::known(&api.client, zone.name(), &ranges), tables::first_days(&api.client, &names))?;
+    let facts = Facts {
+        zone: zone.name().to_owned(),
+        site: site.id.to_string(),
+        k: site.k,
+        ids,
+        closed: known.closed,
+        first_day: first.get(&*site.id).copied(),
+        hour: zone.hour_of(now),
+        today,
+    };
+    let asked = Asked { api, query: &query, facts: &facts };
+    if query.form != Form::Json {
+        let document = tables::document(&api.client, &plan(&query, query.days, &facts)?, query.form).await?;
+        return Ok(Reply { status: StatusCode::OK, content_type: media_type(query.form), body: document.into() });
+    }
+    let (own, compared) = tokio::try_join!(asked.figures(query.days), async {
+        match query.compare {
+            Some(days) => asked.figures(days).await.map(Some),
+            None => Ok(None),
+        }
+    })?;
+    let visits_as_of = known.visits_as_of.filter(|_| asked.is_open()).map(|at| at.0);
+    let notes = asked.notes(&own, visits_as_of);
+    let next = query.offset + query.limit;
+    Ok(super::json(&json!({
+        "site": site.id, "timezone": zone.name(), "from": query.days.from.to_string(), "to": query.days.to.to_string(), "k": site.k,
+        "visits_as_of": visits_as_of,
+        "columns": columns(&query),
+        "rows": own.rows, "totals": own.totals,
+        "comparison": query.compare.zip(compared).map(|(days, figures)| json!({
+            "from": days.from.to_string(), "to": days.to.to_string(), "rows": figures.rows, "totals": figures.totals,
+        })),
+        "folded": own.folded, "next_offset": own.has_more.then_some(next), "notes": notes,
+    })))
+}
+
+/// The site of that name, if the token allows it. Whoever may not see it does not learn whether it exists.
+pub(super) fn allowed<'a>(sites: &'a Sites, access: &Access, name: &str) -> Result<&'a Site, Refusal> {
+    if !access.sees(name) {
+        return Err(Refusal::at("site", Reason::NotYourSite));
+    }
+    let names = || sites.iter().filter(|site| access.sees(&site.id)).map(|site| site.id.to_string());
+    sites.find(name).ok_or_else(|| Refusal::at("site", Reason::UnknownSite).allowing(names()))
+}
+
+fn media_type(form: Form) -> &'static str {
+    match form {
+        Form::Json => "application/json",
+        Form::Csv => "text/csv; charset=utf-8",
+        Form::Parquet => "application/vnd.apache.parquet",
+    }
+}
+
+fn columns(query: &Query) -> Vec<Value> {
+    let dimension = |name: &str| json!({ "name": name, "kind": "dimension" });
+    let metric = |metric: &Metric| json!({ "name": metric.name(), "kind": "metric", "unit": metric.unit(), "counted": metric.counted() });
+    let time = query.interval.map(|_| dimension("time"));
+    let currency = query.metrics.contains(&Metric::Value).then(|| dimension("currency"));
+    let dimensions = query.dimensions.iter().map(|own: &Dimension| dimension(own.name));
+    time.into_iter().chain(dimensions).chain(currency).chain(query.metrics.iter().map(metric)).collect()
+}
+
+struct Asked<'a> {
+    api: &'a Api,
+    query: &'a Query,
+    facts: &'a Facts,
+}
+
+/// The figures of one range.
+struct Figures {
+    rows: Vec<Vec<Value>>,
+    totals: Vec<Value>,
+    folded: bool,
+    has_more: bool,
+    /// Whether everything together could be told.
+    summed: bool,
+}
+
+impl Asked<'_> {
+    async fn figures(&self, days: Days) -> Result<Figures, Refusal> {
+        let own = plan(self.query, days, self.facts)?;
+        let totals = of_totals(self.query);
+        let of_totals = plan(&totals, days, self.facts);
+        let (mut rows, sums) = tokio::try_join!(tables::rows(&self.api.client, &own), async {
+            match &of_totals {
+                Ok(plan) => tables::rows(&self.api.client, plan).await,
+                Err(_) => Ok(Vec::new()),
+            }
+        })?;
+        let limit = usize::try_from(self.query.limit).unwrap_or(usize::MAX);
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        let mut folded = false;
+        for row in &mut rows {
+            folded |= row.pop() == Some(json!(1));
+        }
+        Ok(Figures { rows, totals: self.totals(sums), folded, has_more, summed: of_totals.is_ok() })
+    }
+
+    /// One row of metrics. Amounts of several currencies have no sum; what is too small to be shown, or not stored, is null.
+    fn totals(&self, mut rows: Vec<Vec<Value>>) -> Vec<Value> {
+        let metrics = &self.query.metrics;
+        let currencies = rows.len();
+        let Some(mut row) = (!rows.is_empty()).then(|| rows.swap_remove(0)) else { return vec![Value::Null; metrics.len()] };
+        row.pop();
+        let Some(value) = metrics.iter().position(|metric| *metric == Metric::Value) else { return row };
+        row.remove(0);
+        if currencies > 1 {
+            row[value] = Value::Null;
+        }
+        row
+    }
+
+    fn is_open(&self) -> bool {
+        self.query.days.iter().any(|day| !self.facts.closed.contains(&day))
+    }
+
+    /// What a reader has to know of the figures, by names of a closed list.
+    fn notes(&self, own: &Figures, visits_as_of: Option<i64>) -> Vec<&'static str> {
+        let query = self.query;
+        let closed = query.days.iter().any(|day| self.facts.closed.contains(&day));
+        let attributes = query.dimensions.len() + query.filters.len();
+        let without_ids = self.facts.ids == Identities::None;
+        [
+            ("folded", own.folded),
+            ("open_days", self.is_open()),
+            ("visits_pending", self.is_open() && query.asks_for_visits() && !without_ids && visits_as_of.is_none()),
+            ("without_ids", without_ids),
+            ("rounded_pairs", closed && attributes == 2),
+            ("hours_are_of_the_whole_site", query.interval == Some(Interval::Hour)),
+            ("totals_not_stored", !own.summed),
+        ]
+        .into_iter()
+        .filter(|(_, holds)| *holds)
+        .map(|(note, _)| note)
+        .collect()
+    }
+}

@@ -1,0 +1,390 @@
+//! From a question to a statement: which templates, and which parameters. Pure, so that what reaches ClickHouse can be read in tests.
+//!
+//! Where a figure comes from:
+//!
+//! | days | question | tables |
+//! |---|---|---|
+//! | open | no filter, one dimension at most | `rollup_open`; with figures of visits, `sessions` too |
+//! | open | filters, or two dimensions | `events`, `sessions`, or both joined |
+//! | open | by what a visit began or ended on | `sessions` |
+//! | closed | one dimension, or two that are stored together; a filter counts as one | `rollup_closed` |
+
+use super::question::{By, Days, Dimension, Direction, Filter, Form, HOUR, Interval, Keeps, Metric, Order, Query};
+use super::refusal::{Reason, Refusal};
+use super::template::{self, Amounts, Hours, Tells, Weight};
+use crate::clock::Day;
+use crate::leak;
+use crate::store::rollup::ALL;
+
+/// What is known of the site before a question about it is planned.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) zone: String,
+    pub(crate) site: String,
+    /// The site's threshold.
+    pub(crate) k: u16,
+    /// Whether its visitors have ids.
+    pub(crate) ids: Identities,
+    /// The closed days of the zone among those that are asked for.
+    pub(crate) closed: Vec<Day>,
+    /// The first day with figures.
+    pub(crate) first_day: Option<Day>,
+    /// The hour that it is there, for the last day of an hourly course.
+    pub(crate) hour: u8,
+    pub(crate) today: Day,
+}
+
+/// Whether visitors of a site have ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Identities {
+    OfADay,
+    None,
+}
+
+/// A statement with its parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Plan {
+    pub(crate) sql: String,
+    pub(crate) parameters: Vec<(String, Parameter)>,
+}
+
+/// The value of a parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Parameter {
+    Text(String),
+    Texts(Vec<String>),
+    Number(u64),
+    Numbers(Vec<u64>),
+}
+
+/// Dimensions that closed days keep together, in the order in which they are stored.
+pub(crate) fn stored_pairs() -> Vec<(&'static str, &'static str)> {
+    const LEFT: &[&str] = &["page", "event"];
+    const MIDDLE: &[&str] = &["source", "channel", "utm_campaign"];
+    const RIGHT: &[&str] = &["country", "device", "entry_page"];
+    let by_page = LEFT.iter().flat_map(|left| MIDDLE.iter().chain(RIGHT).map(move |right| (*left, *right)));
+    let by_source = MIDDLE.iter().flat_map(|left| RIGHT.iter().map(move |right| (*left, *right)));
+    by_page.chain(by_source).chain([("country", "device")]).collect()
+}
+
+/// The statement that answers `query` over `days`.
+pub(crate) fn plan(query: &Query, days: Days, facts: &Facts) -> Result<Plan, Refusal> {
+    let mut planning = Planning { query, days, facts, parameters: Vec::new() };
+    let sql = planning.sql()?;
+    Ok(Plan { sql, parameters: planning.parameters })
+}
+
+/// The same question about everything together: no dimensions, no parts.
+pub(crate) fn of_totals(query: &Query) -> Query {
+    Query { dimensions: Vec::new(), interval: None, order: None, limit: 100, offset: 0, form: Form::Json, ..query.clone() }
+}
+
+struct Planning<'a> {
+    query: &'a Query,
+    days: Days,
+    facts: &'a Facts,
+    parameters: Vec<(String, Parameter)>,
+}
+
+impl Planning<'_> {
+    fn sql(&mut self) -> Result<String, Refusal> {
+        let (closed, open): (Vec<Day>, Vec<Day>) = self.days.iter().partition(|day| self.facts.closed.contains(day));
+        self.text("zone", &self.facts.zone);
+        self.text("site", &self.facts.site);
+        let mut parts = Vec::new();
+        if !open.is_empty() {
+            self.bind("open", Parameter::Texts(open.iter().map(Day::to_string).collect()));
+            parts.push(self.open());
+        }
+        if !closed.is_empty() {
+            self.bind("closed", Parameter::Texts(closed.iter().map(Day::to_string).collect()));
+            parts.push(self.closed()?);
+        }
+        if self.is_whole_site() {
+            self.bind_parts();
+            parts.push(template::nothing());
+        }
+        let summed = template::summed(&parts, self.bucket());
+        let (columns, order) = (self.columns(), self.order());
+        self.bind("limit", Parameter::Number(u64::from(self.query.limit) + u64::from(self.query.form == Form::Json)));
+        self.bind("offset", Parameter::Number(self.query.offset.into()));
+        Ok(template::figures(&summed, &columns, &order, self.money()))
+    }
+
+    /// Neither dimensions nor filters: no attribute, so no threshold.
+    fn is_whole_site(&self) -> bool {
+        self.query.dimensions.is_empty() && self.query.filters.is_empty()
+    }
+
+    fn money(&self) -> Amounts {
+        if self.query.metrics.contains(&Metric::Value) { Amounts::Sums } else { Amounts::None }
+    }
+
+    fn hours(&self) -> Hours {
+        if self.query.interval == Some(Interval::Hour) { Hours::Each } else { Hours::Whole }
+    }
+
+    /// The cells of the open days, folded.
+    fn open(&mut self) -> String {
+        let k = u64::from(self.facts.k);
+        let (weight, k) = match self.facts.ids {
+            Identities::OfADay => (Weight::Visitors, k),
+            Identities::None => (Weight::Entries, 2 * k),
+        };
+        let exempt = self.is_whole_site() || leak::planted("small_counts_shown");
+        self.bind("threshold", Parameter::Number(if exempt { 0 } else { k }));
+        let dimensions = &self.query.dimensions;
+        let of_visits_alone = dimensions.iter().any(|own| own.of_event.is_none()) && dimensions.iter().all(|own| own.of_visit.is_some());
+        for (index, filter) in self.query.filters.iter().enumerate() {
+            self.parameters.push((format!("filter{index}"), Parameter::Texts(filter.values.clone())));
+        }
+        let cells = if of_visits_alone {
+            self.of_visits(Tells::Everything)
+        } else {
+            let of_events = self.of_events();
+            let visits = self.query.asks_for_visits() && self.facts.ids == Identities::OfADay;
+            if visits { template::both(&of_events, &self.of_visits(Tells::Visits)) } else { of_events }
+        };
+        template::folded(&cells, weight)
+    }
+
+    fn of_events(&mut self) -> String {
+        let query = self.query;
+        if query.filters.is_empty() && query.dimensions.len() <= 1 && query.dimensions.iter().all(|own| own.of_event.is_some()) {
+            let whole = if self.hours() == Hours::Each { HOUR } else { ALL };
+            self.text("dimension", query.dimensions.first().map_or(whole, |own| own.name));
+            return template::of_rollup(self.hours(), self.money());
+        }
+        let by_visit = |own: &Dimension| own.of_event.is_none();
+        let joins = query.dimensions.iter().any(by_visit) || query.filters.iter().any(|filter| by_visit(&filter.dimension));
+        let source = if joins { template::events_of_visits() } else { template::EVENTS.to_owned() };
+        let texts: Vec<String> = query.dimensions.iter().map(text_of_event).collect();
+        let conditions = self.conditions(|_| true, text_of_event) + &not_empty(&texts);
+        template::of_events(&source, padded(&texts), &conditions, self.money())
+    }
+
+    fn of_visits(&self, tells: Tells) -> String {
+        let columns: Vec<String> = self.query.dimensions.iter().filter_map(column_of_visit).collect();
+        let own = self.conditions(|filter| filter.dimension.of_visit.is_some(), |own| column_of_visit(own).unwrap_or_default());
+        let of_events = self.conditions(|filter| filter.dimension.of_visit.is_none(), text_of_event);
+        let of_events = if of_events.is_empty() { of_events } else { template::visits_with_events(&of_events) };
+        template::of_visits(padded(&columns), &(own + &not_empty(&columns) + &of_events), self.hours(), tells)
+    }
+
+    /// The conditions of those filters that `applies` to, on what `text` makes of their dimensions.
+    fn conditions(&self, applies: impl Fn(&Filter) -> bool, text: impl Fn(&Dimension) -> String) -> String {
+        let filters = self.query.filters.iter().enumerate().filter(|(_, filter)| applies(filter));
+        filters.map(|(index, filter)| template::condition(filter, &text(&filter.dimension), &format!("filter{index}"))).collect()
+    }
+
+    /// The finished cells of closed days, if there are any of this cut.
+    fn closed(&mut self) -> Result<String, Refusal> {
+        let query = self.query;
+        let mut cut: Vec<&'static str> = query.dimensions.iter().map(|own| own.name).collect();
+        for (index, filter) in query.filters.iter().enumerate() {
+            if !query.dimensions.contains(&filter.dimension) {
+                // Visitors of two values may be the same people: only one cell can be taken as it is.
+                if filter.keeps == Keeps::AllButThese || filter.values.len() > 1 {
+                    return Err(
+                        Refusal::at(&format!("filters[{index}]"), Reason::NotStored).allowing(["is, with one value, on closed days"])
+                    );
+                }
+                cut.push(filter.dimension.name);
+            }
+        }
+        cut.dedup();
+        let (stored, swapped) = match *cut {
+            [] => ([if self.hours() == Hours::Each { HOUR } else { ALL }, ""], false),
+            [one] => ([one, ""], false),
+            [one, two] => pair(one, two)?,
+            _ => return Err(not_stored()),
+        };
+        self.text("dimension1", stored[0]);
+        self.text("dimension2", stored[1]);
+        let columns = if swapped { ["closed.value2", "closed.value"] } else { ["closed.value", "closed.value2"] };
+        let column = |own: &Dimension| cut.iter().position(|name| *name == own.name).map_or("closed.value", |at| columns[at]).to_owned();
+        if !self.parameters.iter().any(|(name, _)| name == "filter0") {
+            for (index, filter) in query.filters.iter().enumerate() {
+                self.parameters.push((format!("filter{index}"), Parameter::Texts(filter.values.clone())));
+            }
+        }
+        let conditions = self.conditions(|_| true, column);
+        let shown = |at: usize| if at < query.dimensions.len() { columns[at] } else { "''" };
+        let hour = if self.hours() == Hours::Each { "closed.value" } else { "''" };
+        let spans = self.spans();
+        if spans.contains("{from:") {
+            self.text("from", &self.days.from.to_string());
+            self.text("to", &self.days.to.to_string());
+        }
+        Ok(template::closed([shown(0), shown(1)], hour, &conditions, spans))
+    }
+
+    /// Cells of a week or a month count where it lies wholly in the range and in one part of it.
+    fn spans(&self) -> &'static str {
+        if self.query.dimensions.is_empty() && self.query.filters.is_empty() {
+            return "span = 'day' AND day IN {closed:Array(Date)}";
+        }
+        match self.query.interval {
+            Some(Interval::Hour | Interval::Day) => "span = 'day' AND day IN {closed:Array(Date)}",
+            Some(Interval::Week) => {
+                "span = 'day' AND day IN {closed:Array(Date)} OR span = 'week' AND day >= {from:Date} AND day + 6 <= {to:Date}"
+            }
+            Some(Interval::Month) => {
+                "span = 'day' AND day IN {closed:Array(Date)} \
+                 OR span = 'week' AND day >= {from:Date} AND day + 6 <= {to:Date} AND toStartOfMonth(day) = toStartOfMonth(day + 6) \
+                 OR span = 'month' AND day >= {from:Date} AND toLastDayOfMonth(day) <= {to:Date}"
+            }
+            None => {
+                "span = 'day' AND day IN {closed:Array(Date)} \
+                 OR span = 'week' AND day >= {from:Date} AND day + 6 <= {to:Date} \
+                 OR span = 'month' AND day >= {from:Date} AND toLastDayOfMonth(day) <= {to:Date}"
+            }
+        }
+    }
+
+    fn bucket(&self) -> &'static str {
+        match self.query.interval {
+            None => "''",
+            Some(Interval::Hour) => "concat(toString(part.day), 'T', part.at_hour)",
+            Some(Interval::Day) => "toString(part.day)",
+            Some(Interval::Week) => "toString(toMonday(part.day))",
+            Some(Interval::Month) => "toString(toStartOfMonth(part.day))",
+        }
+    }
+
+    /// The parts of the range by a day of each, and the hour where it is one.
+    fn bind_parts(&mut self) {
+        let parts = self.parts();
+        let hours = parts.iter().map(|(name, _)| name.split_once('T').map_or("", |(_, hour)| hour).to_owned()).collect();
+        self.bind("part_days", Parameter::Texts(parts.iter().map(|(_, days)| days.from.to_string()).collect()));
+        self.bind("part_hours", Parameter::Texts(hours));
+    }
+
+    fn parts(&self) -> Vec<(String, Days)> {
+        let last_hour = if self.days.to == self.facts.today { self.facts.hour } else { 23 };
+        self.query.interval.map_or_else(|| vec![(String::new(), self.days)], |interval| self.days.parts(interval, last_hour))
+    }
+
+    /// What is selected: the part, the values, the currency, the metrics, and for JSON whether anything was folded.
+    fn columns(&mut self) -> String {
+        let mut columns = Vec::new();
+        columns.extend(self.query.interval.map(|_| "bucket AS time".to_owned()));
+        let names = self.query.dimensions.iter().zip(["name1", "name2"]);
+        columns.extend(names.map(|(own, column)| format!("{column} AS `{}`", own.name)));
+        columns.extend((self.money() == Amounts::Sums).then(|| "currency".to_owned()));
+        let metrics = self.query.metrics.clone();
+        columns.extend(metrics.into_iter().map(|metric| format!("{} AS `{}`", self.figure(metric), metric.name())));
+        columns.extend((self.query.form == Form::Json).then(|| "folded".to_owned()));
+        columns.join(", ")
+    }
+
+    fn figure(&mut self, metric: Metric) -> String {
+        let ids = self.facts.ids == Identities::OfADay;
+        let per = |sum: &str, of: &str| format!("if({of} = 0, NULL, {sum} / {of})");
+        match metric {
+            Metric::DailyVisitors if ids => format!("visitors / {}", self.divisor("days", |days| days.count().into())),
+            Metric::Visits if ids => "visits".to_owned(),
+            Metric::Visits => "entries".to_owned(),
+            Metric::BounceRate if ids => per("100 * bounces", "visits"),
+            Metric::VisitDuration if ids => per("visit_ms / 1000", "visits"),
+            // Nobody can tell who came twice, or how long they stayed.
+            Metric::DailyVisitors | Metric::BounceRate | Metric::VisitDuration => "CAST(NULL, 'Nullable(Float64)')".to_owned(),
+            Metric::Pageviews => "pageviews".to_owned(),
+            Metric::Events => "events".to_owned(),
+            Metric::Value => "amount".to_owned(),
+            Metric::EngagedTime => per("engaged_ms / 1000", "engagements"),
+            Metric::ScrollDepth => per("scroll_pct", "engagements"),
+            Metric::DailyActives => format!("first_today / {}", self.divisor("days", |days| days.count().into())),
+            Metric::WeeklyActives => format!("first_this_week / {}", self.divisor("weeks", |days| days.weeks().get().into())),
+            Metric::MonthlyActives => format!("first_this_month / {}", self.divisor("months", |days| days.months().get().into())),
+        }
+    }
+
+    /// What a sum is divided by in each part of the range: days before the site's first are none of it.
+    fn divisor(&mut self, name: &str, count: impl Fn(Days) -> u64) -> String {
+        let counts = |days: Days| count(days.since(self.facts.first_day));
+        match self.query.interval {
+            Some(Interval::Hour | Interval::Day) => "1".to_owned(),
+            None => {
+                let counted = Parameter::Number(counts(self.days));
+                self.bind(name, counted);
+                format!("{{{name}:UInt64}}")
+            }
+            Some(Interval::Week | Interval::Month) => {
+                let (names, counted): (Vec<String>, Vec<u64>) = self.parts().into_iter().map(|(part, days)| (part, counts(days))).unzip();
+                self.bind("part_names", Parameter::Texts(names));
+                self.bind(&format!("{name}_of_parts"), Parameter::Numbers(counted));
+                format!("transform(bucket, {{part_names:Array(String)}}, {{{name}_of_parts:Array(UInt64)}}, toUInt64(1))")
+            }
+        }
+    }
+
+    /// By position, as names of columns and figures may be the same.
+    fn order(&self) -> String {
+        let query = self.query;
+        let time = usize::from(query.interval.is_some());
+        let dimension = |index: usize| time + index + 1;
+        let metric = |index: usize| time + query.dimensions.len() + usize::from(self.money() == Amounts::Sums) + index + 1;
+        let mut order: Vec<String> = match query.order {
+            Some(Order { by, direction }) => {
+                let position = match by {
+                    By::Time => 1,
+                    By::Metric(index) => metric(index),
+                    By::Dimension(index) => dimension(index),
+                };
+                let word = match direction {
+                    Direction::Ascending => "ASC",
+                    Direction::Descending => "DESC",
+                };
+                vec![format!("{position} {word} NULLS LAST")]
+            }
+            None if query.interval.is_some() => vec!["1".to_owned(), format!("{} DESC NULLS LAST", metric(0))],
+            None => vec![format!("{} DESC NULLS LAST", metric(0))],
+        };
+        // Equal ones in an order of their own, so that pages of an answer fit together.
+        order.extend((0..metric(0) - 1).map(|index| (index + 1).to_string()));
+        order.join(", ")
+    }
+
+    fn text(&mut self, name: &str, value: &str) {
+        self.bind(name, Parameter::Text(value.to_owned()));
+    }
+
+    fn bind(&mut self, name: &str, value: Parameter) {
+        if !self.parameters.iter().any(|(known, _)| known == name) {
+            self.parameters.push((name.to_owned(), value));
+        }
+    }
+}
+
+fn text_of_event(own: &Dimension) -> String {
+    own.of_event.map_or_else(|| format!("source.{}", own.name), str::to_owned)
+}
+
+fn column_of_visit(own: &Dimension) -> Option<String> {
+    own.of_visit.map(|column| format!("visit.{column}"))
+}
+
+fn padded(texts: &[String]) -> [&str; 2] {
+    let at = |index: usize| texts.get(index).map_or("''", String::as_str);
+    [at(0), at(1)]
+}
+
+fn not_empty(texts: &[String]) -> String {
+    texts.iter().flat_map(|text| [" AND ", text, " != ''"]).collect()
+}
+
+fn pair(one: &'static str, two: &'static str) -> Result<([&'static str; 2], bool), Refusal> {
+    let pairs = stored_pairs();
+    if pairs.contains(&(one, two)) {
+        return Ok(([one, two], false));
+    }
+    if pairs.contains(&(two, one)) { Ok(([two, one], true)) } else { Err(not_stored()) }
+}
+
+/// With everything that closed days can be asked for.
+fn not_stored() -> Refusal {
+    let pairs = stored_pairs().into_iter().map(|(one, two)| format!("{one} and {two}"));
+    let allowed = Dimension::all().map(|own| own.name.to_owned()).chain(pairs);
+    Refusal::at("dimensions", Reason::NotStored).allowing(allowed)
+}

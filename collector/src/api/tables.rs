@@ -1,0 +1,179 @@
+//! Asking ClickHouse: plans of the API, and the few fixed questions beside them.
+
+use std::collections::HashMap;
+
+use clickhouse::query::Query;
+use clickhouse::{Client, Row, RowOwned, RowRead};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::plan::{Parameter, Plan};
+use super::question::{Days, Form};
+use super::refusal::{Reason, Refusal};
+use crate::clock::{Day, UnixMillis};
+use crate::limits::{ANSWER_BYTES, QUERY_DEADLINE};
+use crate::store::rollup::ALL;
+
+/// A client that only reads, gives up in time, and writes figures as numbers.
+pub(super) fn reader(client: &Client) -> Client {
+    [
+        // As strict as can be said together with other settings: no table is changed.
+        ("readonly", "2"),
+        ("max_execution_time", &QUERY_DEADLINE.as_secs().to_string()),
+        ("output_format_json_quote_64bit_integers", "0"),
+        ("output_format_json_quote_decimals", "0"),
+        // `sum(visits) AS visits` is made of the column, wherever it stands.
+        ("prefer_column_name_to_alias", "1"),
+    ]
+    .into_iter()
+    .fold(client.clone(), |client, (name, value)| client.with_setting(name, value))
+}
+
+/// The rows of a plan, each a list of values.
+pub(super) async fn rows(client: &Client, plan: &Plan) -> Result<Vec<Vec<Value>>, Refusal> {
+    let text = bytes(client, plan, "JSONCompactEachRow").await?;
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).map_err(|_| unavailable())).collect()
+}
+
+/// The answer of a plan as ClickHouse writes it.
+pub(super) async fn document(client: &Client, plan: &Plan, form: Form) -> Result<Vec<u8>, Refusal> {
+    let format = match form {
+        Form::Json => "JSONCompactEachRow",
+        Form::Csv => "CSVWithNames",
+        Form::Parquet => "Parquet",
+    };
+    bytes(client, plan, format).await
+}
+
+async fn bytes(client: &Client, plan: &Plan, format: &'static str) -> Result<Vec<u8>, Refusal> {
+    let bind = |query: Query, (name, value): &(String, Parameter)| match value {
+        Parameter::Text(text) => query.param(name, text),
+        Parameter::Texts(texts) => query.param(name, texts),
+        Parameter::Number(number) => query.param(name, number),
+        Parameter::Numbers(numbers) => query.param(name, numbers),
+    };
+    let query = plan.parameters.iter().fold(client.query(&plan.sql), bind);
+    let read = async {
+        let mut answer = query.fetch_bytes(format).map_err(told)?;
+        let mut whole = Vec::new();
+        while let Some(piece) = answer.next().await.map_err(told)? {
+            if whole.len() + piece.len() > ANSWER_BYTES {
+                return Err(Refusal::at("limit", Reason::TooWide));
+            }
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole)
+    };
+    tokio::time::timeout(QUERY_DEADLINE, read).await.unwrap_or_else(|_late| Err(unavailable()))
+}
+
+/// What ClickHouse says may quote what was asked: its code is enough for the log, and nothing is for the asker.
+fn told(error: clickhouse::error::Error) -> Refusal {
+    let failure = crate::store::errors::Failure::from(error);
+    tracing::warn!(%failure, "a question of an analyst was not answered");
+    unavailable()
+}
+
+fn unavailable() -> Refusal {
+    Refusal::of(Reason::Unavailable)
+}
+
+async fn all<T: RowOwned + RowRead>(query: Query) -> Result<Vec<T>, Refusal> {
+    let asked = tokio::time::timeout(QUERY_DEADLINE, query.fetch_all()).await;
+    asked.map_err(|_late| unavailable())?.map_err(told)
+}
+
+#[derive(Debug, Row, Deserialize)]
+struct NamedDay {
+    name: String,
+    day: u16,
+}
+
+fn by_name(rows: Vec<NamedDay>) -> HashMap<String, Day> {
+    rows.into_iter().map(|row| (row.name, Day(row.day))).collect()
+}
+
+/// The first day with figures, of each site that has one.
+pub(super) async fn first_days(client: &Client, sites: &[&str]) -> Result<HashMap<String, Day>, Refusal> {
+    let of = |table: &str| {
+        format!(
+            "SELECT toString({table}.site) AS name, day FROM {table} WHERE dimension = {{all:String}} AND site IN {{sites:Array(String)}}"
+        )
+    };
+    let sql = format!(
+        "SELECT name, toUInt16(min(day)) AS day FROM ({} UNION ALL {} AND span = 'day') GROUP BY name",
+        of("rollup_open"),
+        of("rollup_closed")
+    );
+    all(client.query(&sql).param("all", ALL).param("sites", sites)).await.map(by_name)
+}
+
+/// The last closed day of each zone that has one.
+pub(super) async fn last_closed_days(client: &Client) -> Result<HashMap<String, Day>, Refusal> {
+    let sql = "SELECT toString(zone) AS name, toUInt16(max(day)) AS day FROM days WHERE what = 'closed' GROUP BY name";
+    all(client.query(sql)).await.map(by_name)
+}
+
+#[derive(Debug, Row, Deserialize)]
+struct Noted {
+    day: u16,
+    closed: bool,
+    visits_at: i64,
+}
+
+/// What is known of days: which are closed, and since when the visits of an open one are known.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    pub(super) closed: Vec<Day>,
+    /// The time of the least recent count of visits among the days that are not closed.
+    pub(super) visits_as_of: Option<UnixMillis>,
+}
+
+/// What is known of the zone's days from the first of `ranges` to the last.
+pub(super) async fn known(client: &Client, zone: &str, ranges: &[Days]) -> Result<Known, Refusal> {
+    let sql = "SELECT toUInt16(day) AS day, max(what = 'closed') = 1 AS closed, \
+        toUnixTimestamp64Milli(maxIf(at, what = 'visits')) AS visits_at FROM days \
+        WHERE zone = {zone:String} AND day BETWEEN {from:Date} AND {to:Date} GROUP BY day ORDER BY day";
+    let (from, to) = (ranges.iter().map(|days| days.from).min(), ranges.iter().map(|days| days.to).max());
+    let (Some(from), Some(to)) = (from, to) else { return Ok(Known::default()) };
+    let query = client.query(sql).param("zone", zone).param("from", from.to_string()).param("to", to.to_string());
+    let noted: Vec<Noted> = all(query).await?;
+    let visits = noted.iter().filter(|row| !row.closed && row.visits_at > 0).map(|row| UnixMillis(row.visits_at)).min();
+    let closed = noted.iter().filter(|row| row.closed).map(|row| Day(row.day)).collect();
+    Ok(Known { closed, visits_as_of: visits })
+}
+
+/// The last half hour of a site.
+#[derive(Clone, Debug, Default, Row, Deserialize)]
+pub(super) struct HalfHour {
+    pub(super) visitors: u64,
+    pub(super) pageviews: u64,
+    pub(super) minutes: Vec<u32>,
+}
+
+/// The half hour before `at`, by the minute, the oldest first; whole-site figures, so without a threshold.
+pub(super) async fn half_hour(client: &Client, zone: &str, site: &str, (at, today): (UnixMillis, Day)) -> Result<HalfHour, Refusal> {
+    let sql = "SELECT uniqExactIf(visitor, visitor != 0) AS visitors, countIf(kind IN ('pageview', 'screen')) AS pageviews, \
+        arrayMap(minute -> toUInt32(countEqual(groupArrayIf(29 - intDiv({at:Int64} - toUnixTimestamp64Milli(time), 60000), \
+        kind IN ('pageview', 'screen')), minute)), range(30)) AS minutes FROM events \
+        WHERE zone = {zone:String} AND day IN {days:Array(Date)} AND site = {site:String} \
+        AND toUnixTimestamp64Milli(time) BETWEEN {at:Int64} - 1799999 AND {at:Int64}";
+    let query = client.query(sql).param("zone", zone).param("site", site).param("at", at.0);
+    let days = [today.previous().to_string(), today.to_string()];
+    Ok(all(query.param("days", &days[..])).await?.pop().unwrap_or_default())
+}
+
+/// How many events met which outcome, but for those of `without`.
+pub(super) async fn outcomes(
+    client: &Client,
+    (zone, site): (&str, &str),
+    days: Days,
+    without: &[&str],
+) -> Result<Vec<(String, u64)>, Refusal> {
+    let sql = "SELECT toString(outcomes_daily.reason) AS reason, sum(outcomes_daily.count) AS events FROM outcomes_daily \
+        WHERE zone = {zone:String} AND site = {site:String} AND day BETWEEN {from:Date} AND {to:Date} \
+        AND reason NOT IN {without:Array(String)} GROUP BY reason ORDER BY events DESC, reason";
+    let query = client.query(sql).param("zone", zone).param("site", site).param("without", without);
+    all(query.param("from", days.from.to_string()).param("to", days.to.to_string())).await
+}

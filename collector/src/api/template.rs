@@ -1,0 +1,266 @@
+//! The SQL of the API. Every piece is a constant of ours or made of names from closed lists; whatever was asked travels as a bound parameter.
+//!
+//! An answer is made in four steps, each a select around the last:
+//!
+//! 1. **Cells** of open days, from `rollup_open`, `events` or `sessions`: one a (day, hour, value, value), with the state that counts its visitors.
+//! 2. **Folding**, for each day: a cell of fewer visitors than the threshold goes into `(other)`. If what is there by then has not as many itself, the smallest
+//!    cell that was to be named joins it; if there is none, the day shows nothing. The finished cells of closed days need no folding: it was done once.
+//! 3. **Sums** over the days of each part of the range.
+//! 4. **Figures**: ratios of sums, in order, as many as were asked for.
+//!
+//! A cell's *weight* is how many visitors it speaks of: if it tells visits too, the fewer of those who sent its events and those whose visits it counts. On a site
+//! without ids it is the number of entries, and the threshold is twice as high.
+
+use super::question::{Filter, Keeps};
+
+/// What cells carry through all the steps besides visitors, by the names of the columns of `rollup_closed`.
+pub(super) const SUMS: &[&str] = &[
+    "visits",
+    "bounces",
+    "visit_ms",
+    "pageviews",
+    "events",
+    "engagements",
+    "engaged_ms",
+    "scroll_pct",
+    "entries",
+    "first_today",
+    "first_this_week",
+    "first_this_month",
+];
+
+/// The value that stands for all that are not named.
+pub(super) const OTHER: &str = "(other)";
+
+/// The value of a day's cells that are too few to be shown even together. No text of an event is this: texts hold no control characters.
+const HIDDEN: &str = r"\x01";
+
+const NO_STATE: &str = "arrayReduce('uniqCombined64State(14)', emptyArrayUInt64())";
+const STATE: &str = "'AggregateFunction(uniqCombined64(14), UInt64)'";
+const NO_AMOUNTS: &str = "CAST(map(), 'Map(String, Decimal(38, 4))')";
+
+/// The site's open days that are asked for.
+fn open_days(table: &str) -> String {
+    format!("{table}.zone = {{zone:String}} AND {table}.site = {{site:String}} AND {table}.day IN {{open:Array(Date)}}")
+}
+
+/// A sum by currency; without one, as money costs time.
+fn amounts(currency: &str, amount: &str, asked: Amounts) -> String {
+    match asked {
+        Amounts::None => NO_AMOUNTS.to_owned(),
+        Amounts::Sums => format!("mapFilter((name, sum) -> name != '', sumMap(map(toString({currency}), toDecimal128({amount}, 4))))"),
+    }
+}
+
+/// Whether money is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Amounts {
+    None,
+    Sums,
+}
+
+/// Whether cells are by the hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hours {
+    Whole,
+    Each,
+}
+
+/// Cells of the rollup's dimension `{dimension}`.
+pub(super) fn of_rollup(hours: Hours, money: Amounts) -> String {
+    let (hour, value) = match hours {
+        Hours::Whole => ("''", "rollup_open.value"),
+        Hours::Each => ("rollup_open.value", "''"),
+    };
+    let sums = sums(|name| match name {
+        "visits" | "bounces" | "visit_ms" => "toUInt64(0)".to_owned(),
+        _ => format!("sum(rollup_open.{name})"),
+    });
+    let amounts = amounts("rollup_open.currency", "rollup_open.amount", money);
+    format!(
+        "SELECT rollup_open.day AS day, {hour} AS at_hour, {value} AS value1, '' AS value2, \
+         uniqCombined64MergeState(14)(rollup_open.visitors) AS heads, {NO_STATE} AS visit_heads, {sums}, {amounts} AS amounts \
+         FROM rollup_open WHERE {} AND dimension = {{dimension:String}} GROUP BY day, at_hour, value1",
+        open_days("rollup_open"),
+    )
+}
+
+/// Cells of events, by up to two texts of a row of `source`.
+pub(super) fn of_events(source: &str, texts: [&str; 2], conditions: &str, money: Amounts) -> String {
+    let sums = sums(|name| match name {
+        "pageviews" => "countIf(source.kind IN ('pageview', 'screen'))".to_owned(),
+        "events" => "countIf(source.kind = 'event')".to_owned(),
+        "engagements" => "countIf(source.kind = 'engagement')".to_owned(),
+        "engaged_ms" | "scroll_pct" => format!("sum(toUInt64(source.{name}))"),
+        "entries" => "countIf(source.entry)".to_owned(),
+        "first_today" | "first_this_week" | "first_this_month" => format!("countIf(source.{name})"),
+        _ => "toUInt64(0)".to_owned(),
+    });
+    let amounts = amounts("source.currency", "source.value", money);
+    let [first, second] = texts;
+    format!(
+        "SELECT source.day AS day, '' AS at_hour, {first} AS value1, {second} AS value2, \
+         CAST(uniqCombined64IfState(14)(source.visitor, source.visitor != 0), {STATE}) AS heads, {NO_STATE} AS visit_heads, \
+         {sums}, {amounts} AS amounts FROM {source} WHERE {}{conditions} GROUP BY day, value1, value2",
+        open_days("source"),
+    )
+}
+
+/// Events as they are.
+pub(super) const EVENTS: &str = "events AS source";
+
+/// Events with what their visit began and ended on, and when it began.
+pub(super) fn events_of_visits() -> String {
+    format!(
+        "(SELECT * FROM (SELECT * FROM events WHERE {} AND visitor != 0) AS event \
+         ASOF INNER JOIN (SELECT day AS visit_day, visitor AS visit_visitor, start AS visit_start, entry_page, exit_page \
+         FROM sessions WHERE {}) AS visit \
+         ON event.day = visit.visit_day AND event.visitor = visit.visit_visitor AND event.time >= visit.visit_start) AS source",
+        open_days("events"),
+        open_days("sessions"),
+    )
+}
+
+/// What a cell of visits tells: visits beside the events of the same cell, or all there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tells {
+    Visits,
+    Everything,
+}
+
+/// Cells of visits, by up to two columns of `visit`.
+pub(super) fn of_visits(columns: [&str; 2], conditions: &str, hours: Hours, tells: Tells) -> String {
+    let sums = sums(|name| match (name, tells) {
+        ("visits", _) => "count()".to_owned(),
+        ("bounces", _) => "countIf(visit.bounce)".to_owned(),
+        ("visit_ms", _) => "sum(visit.duration_ms)".to_owned(),
+        ("pageviews" | "events", Tells::Everything) => format!("sum(toUInt64(visit.{name}))"),
+        _ => "toUInt64(0)".to_owned(),
+    });
+    let heads = match tells {
+        Tells::Visits => NO_STATE,
+        Tells::Everything => "uniqCombined64State(14)(visit.visitor)",
+    };
+    let hour = match hours {
+        Hours::Whole => "''",
+        Hours::Each => "leftPad(toString(visit.hour), 2, '0')",
+    };
+    let [first, second] = columns;
+    format!(
+        "SELECT visit.day AS day, {hour} AS at_hour, {first} AS value1, {second} AS value2, {heads} AS heads, \
+         uniqCombined64State(14)(visit.visitor) AS visit_heads, {sums}, {NO_AMOUNTS} AS amounts \
+         FROM sessions AS visit WHERE {}{conditions} GROUP BY day, at_hour, value1, value2",
+        open_days("visit"),
+    )
+}
+
+/// Visits that have an event which meets `conditions`.
+pub(super) fn visits_with_events(conditions: &str) -> String {
+    let source = events_of_visits();
+    format!(
+        " AND (visit.day, visit.visitor, visit.start) IN (SELECT visit_day, visit_visitor, visit_start FROM {source} WHERE 1{conditions})"
+    )
+}
+
+/// One condition. Its values are the parameter `name`.
+pub(super) fn condition(filter: &Filter, text: &str, name: &str) -> String {
+    let word = match filter.keeps {
+        Keeps::These => "IN",
+        Keeps::AllButThese => "NOT IN",
+    };
+    format!(" AND {text} {word} {{{name}:Array(String)}}")
+}
+
+/// The events' part and the visits' part of the same cells, joined.
+pub(super) fn both(of_events: &str, of_visits: &str) -> String {
+    let sums = sums(|name| format!("sum(cell.{name})"));
+    format!(
+        "SELECT cell.day AS day, cell.at_hour AS at_hour, cell.value1 AS value1, cell.value2 AS value2, \
+         uniqCombined64MergeState(14)(cell.heads) AS heads, uniqCombined64MergeState(14)(cell.visit_heads) AS visit_heads, {sums}, \
+         sumMap(cell.amounts) AS amounts FROM ({of_events} UNION ALL {of_visits}) AS cell GROUP BY day, at_hour, value1, value2"
+    )
+}
+
+/// What a cell's weight is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weight {
+    Visitors,
+    Entries,
+}
+
+/// The cells of open days, folded.
+pub(super) fn folded(cells: &str, weight: Weight) -> String {
+    let (own, rest) = match weight {
+        Weight::Entries => ("entries".to_owned(), "sumIf(entries, NOT named) OVER days".to_owned()),
+        Weight::Visitors => {
+            let fewer = |heads: &str, visit_heads: &str| format!("if({visit_heads} = 0, {heads}, least({heads}, {visit_heads}))");
+            let among = |state: &str| format!("uniqCombined64MergeIf(14)({state}, NOT named) OVER days");
+            let own = fewer("finalizeAggregation(heads)", "finalizeAggregation(visit_heads)");
+            (own, fewer(&among("heads"), &among("visit_heads")))
+        }
+    };
+    let sums = sums(|name| format!("sum(ranked.{name})"));
+    format!(
+        "SELECT ranked.day AS day, ranked.at_hour AS at_hour, multiIf(kept, value1, shown, '{OTHER}', '{HIDDEN}') AS name1, \
+         multiIf(kept, value2, shown, '{OTHER}', '{HIDDEN}') AS name2, toUInt8(NOT kept) AS cut, \
+         uniqCombined64Merge(14)(ranked.heads) AS visitors, {sums}, sumMap(ranked.amounts) AS amounts FROM \
+         (SELECT *, named AND NOT (place = 1 AND small > 0 AND rest < {{threshold:UInt64}}) AS kept, \
+         names > 0 OR rest >= {{threshold:UInt64}} AS shown FROM \
+         (SELECT *, countIf(NOT named) OVER days AS small, countIf(named) OVER days AS names, {rest} AS rest, \
+         row_number() OVER (PARTITION BY day, at_hour, named ORDER BY weight, value1, value2) AS place FROM \
+         (SELECT *, {own} AS weight, weight >= {{threshold:UInt64}} AND value1 != '{OTHER}' AND value2 != '{OTHER}' AS named \
+         FROM ({cells}) AS cell) AS weighed WINDOW days AS (PARTITION BY day, at_hour)) AS placed) AS ranked \
+         GROUP BY day, at_hour, name1, name2, cut"
+    )
+}
+
+/// Cells of closed days: `spans` says which, `names` which columns are the two values.
+pub(super) fn closed(names: [&str; 2], hour: &str, conditions: &str, spans: &str) -> String {
+    let sums = sums(|name| format!("closed.{name}"));
+    let [first, second] = names;
+    format!(
+        "SELECT closed.day AS day, {hour} AS at_hour, {first} AS name1, {second} AS name2, \
+         toUInt8(closed.value = '{OTHER}' OR closed.value2 = '{OTHER}') AS cut, closed.visitors AS visitors, {sums}, \
+         if(closed.currency = '', {NO_AMOUNTS}, CAST(map(toString(closed.currency), closed.amount), 'Map(String, Decimal(38, 4))')) AS amounts \
+         FROM rollup_closed AS closed WHERE zone = {{zone:String}} AND site = {{site:String}} AND dimension = {{dimension1:String}} \
+         AND dimension2 = {{dimension2:String}}{conditions} AND ({spans})"
+    )
+}
+
+/// The parts of the range, with nothing in them: so that a part without any event is a row too.
+pub(super) fn nothing() -> String {
+    let sums = sums(|_| "toUInt64(0)".to_owned());
+    format!(
+        "SELECT day, at_hour, '' AS name1, '' AS name2, toUInt8(0) AS cut, toUInt64(0) AS visitors, {sums}, {NO_AMOUNTS} AS amounts \
+         FROM system.one ARRAY JOIN {{part_days:Array(Date)}} AS day, {{part_hours:Array(String)}} AS at_hour"
+    )
+}
+
+/// Sums by part of the range and value.
+pub(super) fn summed(parts: &[String], bucket: &str) -> String {
+    let sums = sums(|name| format!("sum(part.{name})"));
+    format!(
+        "SELECT {bucket} AS bucket, part.name1 AS name1, part.name2 AS name2, max(part.cut) AS cut, sum(part.visitors) AS visitors, \
+         {sums}, sumMap(part.amounts) AS amounts FROM ({}) AS part GROUP BY bucket, name1, name2",
+        parts.join(" UNION ALL "),
+    )
+}
+
+/// The figures. `columns` is what is selected, `order` how it is sorted.
+pub(super) fn figures(summed: &str, columns: &str, order: &str, money: Amounts) -> String {
+    let by_currency = match money {
+        Amounts::None => "",
+        Amounts::Sums => {
+            " ARRAY JOIN mapKeys(if(empty(amounts), map('', toDecimal128(0, 4)), amounts)) AS currency, \
+             mapValues(if(empty(amounts), map('', toDecimal128(0, 4)), amounts)) AS amount"
+        }
+    };
+    format!(
+        "SELECT {columns} FROM (SELECT *, countIf(cut) OVER () > 0 AS folded FROM ({summed}) AS summed) AS figure{by_currency} \
+         WHERE name1 != '{HIDDEN}' ORDER BY {order} LIMIT {{limit:UInt32}} OFFSET {{offset:UInt32}}"
+    )
+}
+
+fn sums(of: impl Fn(&str) -> String) -> String {
+    SUMS.iter().map(|name| format!("{} AS {name}", of(name))).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,436 @@
+//! The answers of the API against a plain reference on random events: every metric, dimension and filter, on sites far from UTC, on a day of a clock change,
+//! and on a site without ids; and what it must not answer.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use clickhouse::Client;
+use headcount::access::Access;
+use headcount::api::Api;
+use headcount::clock::{Clock, Day, UnixMillis, Zone};
+use headcount::config::{Config, Overrides, Surroundings};
+use headcount::server::private::{Analysis, Question, Reply};
+use headcount::site::Sites;
+use headcount::store::days::{What, ZoneDay, say};
+use headcount::store::migrate::migrate;
+use headcount::store::visits;
+use headcount_tests::engine::TestEngine;
+use headcount_tests::figures::{Asked, Lot, TEXTS, World, dimensions};
+use hyper::Method;
+use serde_json::{Value, json};
+
+const ENGINE: &str = env!("CARGO_BIN_EXE_engine_child");
+
+/// 2026-11-02T10:00:00Z. In Los Angeles the clocks went back the day before; in Tonga it is 23:00, at Pitcairn 02:00.
+const NOW: UnixMillis = UnixMillis(1_793_613_600_000);
+
+const SITES: &str = r#"
+[[site]]
+id = "tonga.example"
+timezone = "Pacific/Tongatapu"
+[[site]]
+id = "pitcairn.example"
+timezone = "Pacific/Pitcairn"
+[[site]]
+id = "angeles.example"
+timezone = "America/Los_Angeles"
+[[site]]
+id = "without.example"
+[site.consent]
+ceiling = "anonymous"
+"#;
+
+/// The same sites with the least threshold there is.
+fn sites(k: u16) -> Arc<Sites> {
+    let overrides = Overrides { data_dir: Some("/nowhere".into()), ..Overrides::default() };
+    let text = SITES.replace("timezone", &format!("k = {k}\ntimezone"));
+    Config::parse(&text, None, &overrides, &Surroundings::default()).unwrap().sites
+}
+
+const METRICS: &[&str] = &[
+    "daily_visitors",
+    "visits",
+    "pageviews",
+    "events",
+    "value",
+    "bounce_rate",
+    "visit_duration",
+    "engaged_time",
+    "scroll_depth",
+    "daily_actives",
+    "weekly_actives",
+    "monthly_actives",
+];
+
+/// A database with a random world on each site, and the API over it.
+struct Stage {
+    api: Api,
+    client: Client,
+    worlds: BTreeMap<&'static str, World>,
+    today: BTreeMap<&'static str, Day>,
+}
+
+impl Stage {
+    async fn set(database: &str) -> Self {
+        let engine = TestEngine::shared(ENGINE).await;
+        // The engine ends with the last that holds it.
+        let engine: &'static Arc<TestEngine> = Box::leak(Box::new(engine));
+        let client = engine.database(database).await;
+        migrate(&client).await.unwrap();
+        let (mut worlds, mut today) = (BTreeMap::new(), BTreeMap::new());
+        for (index, (site, zone, ids)) in [
+            ("tonga.example", "Pacific/Tongatapu", true),
+            ("pitcairn.example", "Pacific/Pitcairn", true),
+            ("angeles.example", "America/Los_Angeles", true),
+            ("without.example", "UTC", false),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let name = zone;
+            let zone = Zone::named(name).unwrap();
+            let world = World::random(0x9E37_79B9 * (index as u64 + 1), &zone, NOW, 3, ids);
+            insert(&client, name, site, &world).await;
+            let last = zone.day_of(NOW);
+            for day in (last.0 - 2..=last.0).map(Day) {
+                let day = ZoneDay { zone: name.to_owned(), day };
+                visits::count(&client, &day, 10_000).await.unwrap();
+                say(&client, &day, What::Visits, NOW).await.unwrap();
+            }
+            worlds.insert(site, world);
+            today.insert(site, last);
+        }
+        let api = api(&client, 5);
+        Self { api, client, worlds, today }
+    }
+
+    async fn ask(&self, access: &Access, method: Method, path: &str, body: String) -> Reply {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let question = Question { method, path: path.to_owned(), query: query.to_owned(), body: Some(body.into()) };
+        self.api.answer(access, question).await
+    }
+
+    async fn query(&self, body: &Value) -> (u16, Value) {
+        let reply = self.ask(&Access::Admin, Method::POST, "/v1/query", body.to_string()).await;
+        (reply.status.as_u16(), serde_json::from_slice(&reply.body).unwrap())
+    }
+}
+
+fn api(client: &Client, k: u16) -> Api {
+    let sites = sites(k);
+    Api::new(Box::new(move || Arc::clone(&sites)), client, Clock::standing_at(NOW))
+}
+
+async fn insert(client: &Client, zone: &str, site: &str, world: &World) {
+    let mut sql = format!(
+        "INSERT INTO events (zone, day, site, time, hour, visitor, kind, value, currency, engaged_ms, scroll_pct, entry, first_today, \
+         first_this_week, first_this_month, {}) VALUES ",
+        TEXTS.join(", ")
+    );
+    for event in &world.events {
+        let [today, week, month] = event.firsts;
+        write!(
+            sql,
+            "('{zone}', {}, '{site}', fromUnixTimestamp64Milli({}, 'UTC'), {}, {}, '{}', {}.{:04}, '{}', {}, {}, {}, {today}, {week}, {month}, '{}'),",
+            event.day.0,
+            event.time,
+            event.hour,
+            event.visitor,
+            event.kind,
+            event.amount.0 / 10_000,
+            event.amount.0 % 10_000,
+            event.amount.1,
+            event.engaged_ms,
+            event.scroll_pct,
+            event.entry,
+            event.texts.join("', '"),
+        )
+        .unwrap();
+    }
+    client.query_raw(sql.trim_end_matches(',')).execute().await.unwrap();
+}
+
+/// The question as it is sent.
+fn written(site: &str, asked: &Asked) -> Value {
+    let filter =
+        |(name, stays, values): &(&str, bool, Vec<String>)| json!({ "dimension": name, if *stays { "is" } else { "is_not" }: values });
+    let mut body = json!({
+        "site": site, "metrics": asked.metrics, "dimensions": asked.dimensions, "limit": 10_000,
+        "filters": asked.filters.iter().map(filter).collect::<Vec<_>>(),
+        "range": { "from": asked.days.0.to_string(), "to": asked.days.1.to_string() },
+    });
+    if let Some(interval) = asked.interval {
+        body["interval"] = json!(interval);
+    }
+    body
+}
+
+/// The rows of an answer by their keys.
+fn told(answer: &Value, metrics: usize) -> BTreeMap<Vec<String>, Vec<Option<f64>>> {
+    let rows = answer["rows"].as_array().unwrap();
+    let split = |row: &Value| {
+        let row = row.as_array().unwrap();
+        let (keys, figures) = row.split_at(row.len() - metrics);
+        (keys.iter().map(|key| key.as_str().unwrap().to_owned()).collect(), figures.iter().map(Value::as_f64).collect())
+    };
+    rows.iter().map(split).collect()
+}
+
+fn assert_alike(answer: &Value, expected: &BTreeMap<Vec<String>, Vec<Option<f64>>>, asked: &Asked) {
+    let mut told = told(answer, asked.metrics.len());
+    if asked.dimensions.is_empty() && asked.filters.is_empty() {
+        // Parts of the range in which nothing was are rows too.
+        told.retain(|key, figures| expected.contains_key(key) || figures.iter().any(|figure| figure.is_some_and(|figure| figure != 0.0)));
+    }
+    assert_eq!(told.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{asked:?}\n{answer}");
+    for (key, figures) in expected {
+        for ((expected, told), metric) in figures.iter().zip(&told[key]).zip(&asked.metrics) {
+            let alike = match (expected, told) {
+                (Some(expected), Some(told)) => (expected - told).abs() <= 1e-9 * expected.abs().max(1.0),
+                (expected, told) => expected == told,
+            };
+            assert!(alike, "{metric} of {key:?}: {told:?} and not {expected:?}: {asked:?}");
+        }
+    }
+}
+
+/// Questions about every dimension with every metric that it tells, alone and filtered, and about pairs, at random.
+fn questions(lot: &mut Lot, today: Day) -> Vec<Asked> {
+    let all = dimensions();
+    let mut questions = Vec::new();
+    let filter = |lot: &mut Lot| {
+        let name = lot.of(&all);
+        let text = match name {
+            "event" => "name",
+            "entry_page" | "exit_page" => "page",
+            other => other,
+        };
+        let values: Vec<String> = ["a", "b", "c"].iter().take(lot.of(&[1, 2])).map(|value| format!("{text} {value}")).collect();
+        (name, lot.below(3) > 0, values)
+    };
+    for (index, name) in all.iter().enumerate() {
+        let days = if index % 3 == 0 { (today, today) } else { (Day(today.0 - 2), today) };
+        let filters = (0..lot.below(2)).map(|_| filter(lot)).collect();
+        questions.push(Asked { metrics: METRICS.to_vec(), dimensions: vec![name], filters, days, interval: None });
+    }
+    for _ in 0..8 {
+        let one = lot.of(&all);
+        let others: Vec<&str> = all.iter().copied().filter(|other| *other != one).collect();
+        let filters = (0..lot.below(3)).map(|_| filter(lot)).collect();
+        let days = (Day(today.0 - 1), today);
+        let interval = lot.of(&[None, Some("day"), Some("week"), Some("month")]);
+        questions.push(Asked { metrics: METRICS.to_vec(), dimensions: vec![one, lot.of(&others)], filters, days, interval });
+    }
+    for interval in [None, Some("hour"), Some("day"), Some("week"), Some("month")] {
+        let days = (Day(today.0 - 2), today);
+        questions.push(Asked { metrics: METRICS.to_vec(), dimensions: Vec::new(), filters: Vec::new(), days, interval });
+        if interval != Some("hour") {
+            questions.push(Asked { metrics: METRICS.to_vec(), dimensions: Vec::new(), filters: vec![filter(lot)], days, interval });
+        }
+    }
+    questions
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_figure_of_open_days_is_the_references() {
+    let stage = Stage::set("figures").await;
+    let mut lot = Lot(77);
+    let (mut compared, mut folded) = (0, 0);
+    for (site, world) in &stage.worlds {
+        for mut asked in questions(&mut lot, stage.today[site]) {
+            asked.metrics = METRICS.iter().copied().filter(|metric| asked.tells(metric)).collect();
+            let (status, answer) = stage.query(&written(site, &asked)).await;
+            assert_eq!(status, 200, "{asked:?}: {answer}");
+            let expected = world.figures(&asked);
+            assert_alike(&answer, &expected, &asked);
+            compared += expected.len();
+            folded += usize::from(answer["folded"] == json!(true));
+            let totals = Asked { dimensions: Vec::new(), interval: None, ..asked.clone() };
+            assert_totals(&answer, &world.figures(&totals), &asked.metrics);
+        }
+    }
+    assert!(compared > 700 && folded > 80, "{compared} rows, {folded} answers with an (other)");
+}
+
+fn assert_totals(answer: &Value, expected: &BTreeMap<Vec<String>, Vec<Option<f64>>>, metrics: &[&str]) {
+    let told: Vec<Option<f64>> = answer["totals"].as_array().unwrap().iter().map(Value::as_f64).collect();
+    for (index, metric) in metrics.iter().enumerate() {
+        let expected = expected.values().next().and_then(|row| row[index]);
+        // Amounts of several currencies have no sum.
+        if *metric != "value" {
+            let near = |told: f64| (told - expected.unwrap_or(f64::NAN)).abs() <= 1e-9 * told.abs().max(1.0);
+            assert!(told[index] == expected || told[index].is_some_and(near), "{metric}: {:?} and not {expected:?}", told[index]);
+        }
+    }
+}
+
+/// Counts of visitors or visits below 5 in the answers to questions about one day with an attribute.
+async fn small_counts(stage: &Stage) -> usize {
+    let mut small = 0;
+    for (site, least) in [("tonga.example", 5.0), ("without.example", 10.0)] {
+        let metrics = if site == "without.example" { json!(["visits"]) } else { json!(["daily_visitors", "visits"]) };
+        let one: Vec<Value> = dimensions().into_iter().filter(|name| !["page", "event"].contains(name)).map(|name| json!([name])).collect();
+        for dimensions in one.into_iter().chain([json!(["country", "os"]), json!(["entry_page", "source"]), json!([])]) {
+            let name = dimensions[0].as_str().unwrap_or_default();
+            // What only events have tells no visits.
+            if ["device_model", "network", "since_first"].contains(&name) {
+                continue;
+            }
+            let filters = if name.is_empty() { json!([{ "dimension": "language", "is": ["language 7"] }]) } else { json!([]) };
+            let body = json!({ "site": site, "metrics": metrics, "dimensions": dimensions, "filters": filters, "range": "today", "limit": 10_000 });
+            let (status, answer) = stage.query(&body).await;
+            assert_eq!(status, 200, "{body}: {answer}");
+            let figures = told(&answer, metrics.as_array().unwrap().len());
+            small += figures.values().flatten().filter(|figure| figure.is_some_and(|figure| figure < least)).count();
+        }
+    }
+    small
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_answer_holds_a_count_of_fewer_than_k_visitors() {
+    let mut stage = Stage::set("small").await;
+    assert_eq!(small_counts(&stage).await, 0);
+    // The control: with a threshold of 2 there are such counts, and they are found.
+    stage.api = api(&stage.client, 2);
+    assert!(small_counts(&stage).await > 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_analyst_asks_about_the_sites_of_the_token_and_no_other() {
+    let stage = Stage::set("others").await;
+    let analyst = Access::Analyst(vec!["tonga.example".into()]);
+    for (site, expected) in [("tonga.example", 200), ("angeles.example", 403), ("nobody.example", 403), ("' OR 1=1", 403)] {
+        let body = json!({ "site": site, "metrics": ["visits"], "range": "7d" }).to_string();
+        let encoded = site.replace(' ', "%20").replace('\'', "%27");
+        for (method, path, body) in [
+            (Method::POST, "/v1/query".to_owned(), body),
+            (Method::GET, format!("/v1/realtime?site={encoded}"), String::new()),
+            (Method::GET, format!("/v1/outcomes?site={encoded}&from=2026-11-01&to=2026-11-02"), String::new()),
+        ] {
+            let reply = stage.ask(&analyst, method, &path, body).await;
+            assert_eq!(reply.status.as_u16(), expected, "{path} {site}");
+            let told = String::from_utf8(reply.body.to_vec()).unwrap();
+            assert!(expected == 200 || (told.contains("not_your_site") && !told.contains("example") && !told.contains("1=1")), "{told}");
+        }
+    }
+    let listed = stage.ask(&analyst, Method::GET, "/v1/sites", String::new()).await;
+    let listed: Value = serde_json::from_slice(&listed.body).unwrap();
+    assert_eq!(listed["sites"].as_array().unwrap().len(), 1);
+    assert_eq!(listed["sites"][0]["first_day"], json!("2026-10-31"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn texts_that_look_like_sql_are_values_like_any_other() {
+    let stage = Stage::set("hostile").await;
+    let events = || async { stage.client.query("SELECT count() FROM events").fetch_one::<u64>().await.unwrap() };
+    let before = events().await;
+    for text in ["'; DROP TABLE events; --", "\\", "'", "a' OR ''='", "{site:String}", "?", "\u{1}", "\t\n", "🦀", "NULL", "])"] {
+        for dimension in ["page", "entry_page", "country"] {
+            let filters = json!([{ "dimension": dimension, "is_not": [text, "x"] }, { "dimension": "page", "is": [text] }]);
+            let body =
+                json!({ "site": "tonga.example", "metrics": ["pageviews"], "dimensions": ["page"], "filters": filters, "range": "7d" });
+            let (status, answer) = stage.query(&body).await;
+            assert_eq!((status, &answer["rows"]), (200, &json!([])), "{text}: {answer}");
+        }
+    }
+    let long: Vec<String> = (0..100).map(|number| format!("{}{number}", "x".repeat(600))).collect();
+    let body =
+        json!({ "site": "tonga.example", "metrics": ["pageviews"], "filters": [{ "dimension": "page", "is": long }], "range": "7d" });
+    assert_eq!(stage.query(&body).await.0, 200);
+    assert_eq!(events().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_come_in_pages_and_in_three_forms() {
+    let stage = Stage::set("forms").await;
+    let asked = |more: Value| {
+        let mut body = json!({ "site": "angeles.example", "metrics": ["pageviews", "value"], "dimensions": ["page"], "range": "7d" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let (_, whole) = stage.query(&asked(json!({ "order": { "by": "page" } }))).await;
+    let rows = whole["rows"].as_array().unwrap();
+    assert!(rows.len() > 4 && whole["next_offset"].is_null(), "{whole}");
+    assert_eq!(
+        whole["columns"].as_array().unwrap().iter().map(|column| column["name"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["page", "currency", "pageviews", "value"]
+    );
+    let (mut paged, mut offset) = (Vec::new(), json!(0));
+    while !offset.is_null() {
+        let (_, page) = stage.query(&asked(json!({ "order": { "by": "page" }, "limit": 3, "offset": offset }))).await;
+        paged.extend(page["rows"].as_array().unwrap().clone());
+        offset = page["next_offset"].clone();
+    }
+    assert_eq!(&paged, rows);
+    let form = async |form: &str| stage.ask(&Access::Admin, Method::POST, "/v1/query", asked(json!({ "format": form })).to_string()).await;
+    let csv = form("csv").await;
+    let text = String::from_utf8(csv.body.to_vec()).unwrap();
+    assert!(text.starts_with("\"page\",\"currency\",\"pageviews\",\"value\"\n") && text.lines().count() == rows.len() + 1, "{text}");
+    assert_eq!(csv.content_type, "text/csv; charset=utf-8");
+    let parquet = form("parquet").await;
+    assert!(parquet.body.starts_with(b"PAR1") && parquet.body.ends_with(b"PAR1"));
+    let (_, compared) = stage.query(&asked(json!({ "range": "today", "compare": "previous", "metrics": ["pageviews"] }))).await;
+    let (_, yesterday) = stage.query(&asked(json!({ "range": "yesterday", "metrics": ["pageviews"] }))).await;
+    assert_eq!((&compared["comparison"]["rows"], &compared["comparison"]["totals"]), (&yesterday["rows"], &yesterday["totals"]));
+    assert_eq!(compared["visits_as_of"], json!(NOW.0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_half_hour_is_told_by_the_minute() {
+    let stage = Stage::set("live").await;
+    for (site, world) in &stage.worlds {
+        let recent: Vec<_> = world.events.iter().filter(|event| NOW.0 - event.time < 1_800_000).collect();
+        let views = recent.iter().filter(|event| event.kind == "pageview").count();
+        let visitors: std::collections::BTreeSet<u64> = recent.iter().map(|event| event.visitor).filter(|visitor| *visitor != 0).collect();
+        let reply = stage.ask(&Access::Admin, Method::GET, &format!("/v1/realtime?site={site}"), String::new()).await;
+        let told: Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!((&told["pageviews"], &told["visitors"]), (&json!(views), &json!(visitors.len())), "{told}");
+        let minutes: Vec<u64> = serde_json::from_value(told["minutes"].clone()).unwrap();
+        let of = |minute: i64| {
+            recent.iter().filter(|event| event.kind == "pageview" && 29 - (NOW.0 - event.time) / 60_000 == minute).count() as u64
+        };
+        assert_eq!(minutes, (0..30).map(of).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closed_days_are_read_from_their_finished_cells_beside_open_ones() {
+    let stage = Stage::set("closed").await;
+    let zone = "Pacific/Tongatapu";
+    let day = |day: &str| day.parse::<Day>().unwrap();
+    for closed in ["2026-10-26", "2026-10-27", "2026-10-28", "2026-10-29", "2026-10-30", "2026-10-31", "2026-11-01"] {
+        say(&stage.client, &ZoneDay { zone: zone.to_owned(), day: day(closed) }, What::Closed, NOW).await.unwrap();
+    }
+    // Cells of two days, of their week, and one of a week that the range cuts; a pair; the whole site.
+    let mut sql = String::from(
+        "INSERT INTO rollup_closed (zone, site, day, span, dimension, value, dimension2, value2, visitors, pageviews) VALUES ",
+    );
+    for (first, span, dimension, value, dimension2, value2, visitors) in [
+        ("2026-10-30", "day", "page", "/a", "", "", 10),
+        ("2026-10-31", "day", "page", "/a", "", "", 20),
+        ("2026-10-26", "week", "page", "/b", "", "", 7),
+        ("2026-10-19", "week", "page", "/c", "", "", 9),
+        ("2026-10-30", "day", "page", "/a", "country", "DE", 5),
+        ("2026-10-30", "day", "all", "", "", "", 40),
+    ] {
+        write!(sql, "('{zone}', 'tonga.example', '{first}', '{span}', '{dimension}', '{value}', '{dimension2}', '{value2}', {visitors}, {visitors} * 10),").unwrap();
+    }
+    stage.client.query_raw(sql.trim_end_matches(',')).execute().await.unwrap();
+    let asked = |dimensions: Value, from: &str, to: &str| json!({ "site": "tonga.example", "metrics": ["pageviews", "daily_visitors"], "dimensions": dimensions, "range": { "from": from, "to": to } });
+    // Averages are over the three days since the site's first.
+    let rows = async |body: Value| stage.query(&body).await.1["rows"].clone();
+    assert_eq!(rows(asked(json!(["page"]), "2026-10-26", "2026-11-01")).await, json!([["/a", 300, 10], ["/b", 70, 7.0 / 3.0]]));
+    assert_eq!(rows(asked(json!(["page"]), "2026-10-31", "2026-11-01")).await, json!([["/a", 200, 10]]));
+    assert_eq!(rows(asked(json!(["country", "page"]), "2026-10-30", "2026-10-30")).await, json!([["DE", "/a", 50, 5]]));
+    assert_eq!(rows(asked(json!([]), "2026-10-30", "2026-10-30")).await, json!([[400, 40]]));
+    // What was said to be closed is closed, though its events are still there: they do not count twice.
+    let (_, open) = stage.query(&asked(json!([]), "2026-11-02", "2026-11-02")).await;
+    let (_, both) = stage.query(&asked(json!([]), "2026-10-30", "2026-11-02")).await;
+    assert_eq!(both["rows"][0][0].as_u64().unwrap(), open["rows"][0][0].as_u64().unwrap() + 400);
+    let (status, refused) = stage.query(&asked(json!(["page", "os"]), "2026-10-30", "2026-11-02")).await;
+    assert_eq!((status, &refused["error"]), (400, &json!("not_stored")));
+}
