@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use foldhash::fast::FixedState;
+
 use crate::clock::UnixMillis;
 use crate::outcome::Outcome;
 use crate::privacy::proxy::Forwarding;
@@ -24,7 +26,7 @@ const MINUTES: i64 = 10;
 pub struct EventCounts {
     outcomes: [AtomicU64; Outcome::COUNT],
     noted: [AtomicU64; Noted::ALL.len()],
-    recent: Mutex<HashMap<Box<str>, Recent>>,
+    recent: Mutex<HashMap<Box<str>, Recent, FixedState>>,
 }
 
 macro_rules! noted {
@@ -123,7 +125,7 @@ impl EventCounts {
 }
 
 /// Looks the site up before it is inserted: a site that was seen before costs no copy of its name.
-fn of_site<'m>(sites: &'m mut HashMap<Box<str>, Recent>, id: &str) -> &'m mut Recent {
+fn of_site<'m>(sites: &'m mut HashMap<Box<str>, Recent, FixedState>, id: &str) -> &'m mut Recent {
     if !sites.contains_key(id) {
         sites.insert(id.into(), Recent::default());
     }

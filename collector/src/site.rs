@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
+
 use crate::clock::{Day, UnixMillis, Zone};
 use crate::privacy::proxy::Networks;
 use crate::privacy::secret::SecretHash;
@@ -117,7 +119,7 @@ pub struct PathRules {
 #[derive(Debug, Default)]
 pub struct Sites {
     all: Vec<Arc<Site>>,
-    by_id: HashMap<Box<str>, usize>,
+    by_id: HashMap<Box<str>, usize, FixedState>,
     zones: Vec<Zone>,
 }
 

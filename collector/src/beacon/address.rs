@@ -51,7 +51,7 @@ pub(super) fn narrow<'a>(text: Cow<'a, str>, site: &Site) -> Result<Narrowed<'a>
 
 fn parse<'a>(text: &'a str, site: &Site) -> Result<Narrowed<'a>, Refused> {
     let rest = web(text).ok_or(Refused::Invalid)?;
-    let (authority, rest) = rest.split_at(rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len()));
+    let (authority, rest) = split_authority(rest);
     let host = host(authority).ok_or(Refused::Invalid)?;
     if !site.hosts.admit(&host) {
         return Err(Refused::WrongHost);
@@ -127,8 +127,12 @@ fn referring_host(text: &str) -> Cow<'_, str> {
     if let Some(rest) = strip_scheme(text, "android-app://") {
         return rest.split(['/', '?', '#']).next().and_then(host).unwrap_or_default();
     }
-    let authority = web(text).and_then(|rest| rest.split(['/', '\\', '?', '#']).next());
-    authority.and_then(host).unwrap_or_default()
+    web(text).and_then(|rest| host(split_authority(rest).0)).unwrap_or_default()
+}
+
+/// The authority that `text` begins with, and what follows it.
+fn split_authority(text: &str) -> (&str, &str) {
+    text.split_at(text.bytes().position(|byte| matches!(byte, b'/' | b'\\' | b'?' | b'#')).unwrap_or(text.len()))
 }
 
 /// What follows `http://` or `https://`.

@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use foldhash::fast::FixedState;
+
 use super::known_sources::{Known, SOURCES};
 use crate::event::{Campaign, Channel, Source};
 use crate::site::{Hosts, Site};
@@ -99,6 +101,9 @@ fn channel_of_medium(medium: &str) -> Option<Channel> {
         ("llm", Channel::Assistant),
         ("referral", Channel::Referral),
     ];
+    if medium.is_empty() {
+        return None;
+    }
     let starts_with_paid = medium.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("paid"));
     let listed = || MEDIA.iter().find(|(word, _)| medium.eq_ignore_ascii_case(word)).map(|(_, channel)| *channel);
     if starts_with_paid { Some(Channel::Paid) } else { listed() }
@@ -106,14 +111,27 @@ fn channel_of_medium(medium: &str) -> Option<Channel> {
 
 /// The known source that a campaign's `source` means: by its name, a tag of its own, or a host.
 fn of_tag(tag: &str) -> Option<&'static Known> {
-    let means = |known: &&Known| known.name.eq_ignore_ascii_case(tag) || known.tags.iter().any(|own| own.eq_ignore_ascii_case(tag));
-    let host = || tag.contains('.').then(|| of_host(&tag.to_ascii_lowercase())).flatten();
-    if tag.is_empty() { None } else { SOURCES.iter().find(means).or_else(host) }
+    if tag.is_empty() {
+        return None;
+    }
+    let is_lower = !tag.bytes().any(|byte| byte.is_ascii_uppercase());
+    let tag = if is_lower { Cow::Borrowed(tag) } else { Cow::Owned(tag.to_ascii_lowercase()) };
+    BY_TAG.get(&*tag).copied().or_else(|| tag.contains('.').then(|| of_host(&tag)).flatten())
 }
 
+/// A table of constants: nobody can aim at it, so the quickest hash will do.
+type Table = HashMap<Cow<'static, str>, &'static Known, FixedState>;
+
+/// Known sources by their names and tags, in lower case; of two that share one, the first.
+static BY_TAG: LazyLock<Table> = LazyLock::new(|| {
+    let named = |known: &'static Known| std::iter::once(known.name).chain(known.tags.iter().copied()).map(move |name| (name, known));
+    let backwards = SOURCES.iter().rev().flat_map(named);
+    backwards.map(|(name, known)| (name.to_ascii_lowercase().into(), known)).collect()
+});
+
 /// Known sources by host, package, or the name before `.*`, with the star.
-static BY_HOST: LazyLock<HashMap<&'static str, &'static Known>> =
-    LazyLock::new(|| SOURCES.iter().flat_map(|known| known.hosts.iter().map(move |&host| (host, known))).collect());
+static BY_HOST: LazyLock<Table> =
+    LazyLock::new(|| SOURCES.iter().flat_map(|known| known.hosts.iter().map(move |&host| (host.into(), known))).collect());
 
 /// The known source that `host` (lower case) belongs to: itself, else the longest part of it that is listed.
 fn of_host(host: &str) -> Option<&'static Known> {
@@ -136,8 +154,10 @@ fn of_any_country(host: &str) -> Option<&'static Known> {
 }
 
 /// Known sources listed as `name.*`, by that name.
-static WITH_ANY_COUNTRY: LazyLock<HashMap<&'static str, &'static Known>> =
-    LazyLock::new(|| BY_HOST.iter().filter_map(|(host, known)| host.strip_suffix(".*").map(|name| (name, *known))).collect());
+static WITH_ANY_COUNTRY: LazyLock<Table> = LazyLock::new(|| {
+    let starred = |(host, known): (&'static str, &'static Known)| host.strip_suffix(".*").map(|name| (name.into(), known));
+    SOURCES.iter().flat_map(|known| known.hosts.iter().map(move |&host| (host, known))).filter_map(starred).collect()
+});
 
 fn without_www(host: Cow<'_, str>) -> Cow<'_, str> {
     match host {

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use foldhash::fast::FixedState;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::{Zeroize, Zeroizing};
@@ -94,12 +95,12 @@ struct Epoch {
     day: Day,
     dies: UnixMillis,
     key: Arc<DayKey>,
-    sites: HashMap<Box<str>, SiteKey>,
+    sites: HashMap<Box<str>, SiteKey, FixedState>,
 }
 
 impl Epoch {
     fn new(day: Day, dies: UnixMillis, key: Arc<DayKey>, sites: &[Box<str>]) -> Self {
-        let mut keys = HashMap::with_capacity(sites.len());
+        let mut keys = HashMap::with_capacity_and_hasher(sites.len(), FixedState::default());
         keys.extend(sites.iter().map(|site| (site.clone(), SiteKey::of(&key, site))));
         Self { day, dies, key, sites: keys }
     }

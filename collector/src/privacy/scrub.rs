@@ -175,11 +175,46 @@ fn mask(text: Cow<'_, str>, public: Public) -> (Cow<'_, str>, bool) {
 /// How many layers of percent escapes are looked behind.
 const ESCAPES: usize = 3;
 
-/// Every shape has a digit or an at sign, and none has less than six characters.
+/// Whether `text` may hold a shape, plainly or behind percent escapes. Most texts cannot: one look at each byte spares them the patterns.
+///
+/// Letters and digits beyond ASCII count for whatever the patterns make of them. Within ASCII every shape needs one of these: an at sign (`email`); `eyJ`
+/// (`token`); 12 hexadecimal digits in a row (`uuid`, `hex`); 20 letters, digits and low lines in a row (`word`); two colons (`colons`); five pairs
+/// that end in a colon or a hyphen (`hardware`); four digits and three dots (`ip`); seven digits (`place`, `number`).
 fn suspicious(text: &str) -> bool {
-    text.len() >= 6 && text.bytes().any(|byte| byte.is_ascii_digit() || byte == b'@' || !byte.is_ascii())
-        || text.len() >= 16
-        || text.contains("::")
+    let (mut digits, mut dots, mut colons, mut pairs, mut hex, mut word) = (0_usize, 0_usize, 0_usize, 0_usize, 0_usize, 0_usize);
+    let bytes = text.as_bytes();
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => {
+                digits += 1;
+                hex += 1;
+                word += 1;
+            }
+            b'a'..=b'f' | b'A'..=b'F' => {
+                hex += 1;
+                word += 1;
+            }
+            b'g'..=b'z' | b'G'..=b'Z' | b'_' => {
+                if *byte == b'J' && bytes[..at].ends_with(b"ey") {
+                    return true;
+                }
+                hex = 0;
+                word += 1;
+            }
+            b'@' | b'%' | 0x80.. => return true,
+            separator => {
+                dots += usize::from(*separator == b'.');
+                colons += usize::from(*separator == b':');
+                pairs = if matches!(separator, b'-' | b':') && word == 2 { pairs + 1 } else { 0 };
+                hex = 0;
+                word = 0;
+            }
+        }
+        if hex == 12 || word == 20 || pairs == 5 {
+            return true;
+        }
+    }
+    digits >= 7 || colons >= 2 || (digits >= 4 && dots >= 3)
 }
 
 fn replaced(text: &str, public: Public) -> Option<String> {

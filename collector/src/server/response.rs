@@ -1,5 +1,7 @@
 //! The answers. All of them are constants but for two: the list that a batch gets, and the rendered pages. None repeats anything of its request.
 
+use std::sync::LazyLock;
+
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -173,15 +175,20 @@ fn tell(headers: &mut HeaderMap, outcome: Outcome) {
 
 pub(super) const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// An answer without a body, with the headers that every public answer has: open to any origin, never with credentials, not stored.
-pub(super) fn plain(status: StatusCode) -> Answered {
+/// The headers that every public answer has: open to any origin, never with credentials, not stored. Copied, they need not be hashed again.
+static EVERYWHERE: LazyLock<HeaderMap> = LazyLock::new(|| {
     let mut headers = HeaderMap::with_capacity(6);
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers
+});
+
+/// An answer without a body.
+pub(super) fn plain(status: StatusCode) -> Answered {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
-    *response.headers_mut() = headers;
+    response.headers_mut().clone_from(&EVERYWHERE);
     response
 }
 

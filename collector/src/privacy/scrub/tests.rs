@@ -13,6 +13,34 @@ fn masked(text: &str) -> String {
     mask(Cow::Borrowed(text), Public::Nothing).0.into_owned()
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_096))]
+
+    /// The quick look is never wrong in the dangerous direction, near any shape as far from it.
+    #[test]
+    fn what_is_not_suspected_holds_no_shape(
+        before in "[a-fA-F0-9xJ_:./ -]{0,6}",
+        shape in prop_oneof![
+            "[a-g@.]{3,12}",
+            "eyJ[a-z_.-]{6,12}",
+            "[a-f]{7,8}-([0-9a-f]{4}-){3}[a-f]{11,12}",
+            "([0-9a-f]{2}[:-]){4,6}[0-9a-f]{2}",
+            "[0-9a-f]{0,4}:[0-9a-f:]{0,4}:[0-9a-f.]{0,4}",
+            "([0-9]{1,3}\\.){2,3}[0-9]{1,3}",
+            "-?[0-9]{1,3}\\.[0-9]{3,4}[,; ]-?[0-9]{1,3}\\.[0-9]{3}",
+            "[0-9a-f]{11,16}",
+            "\\+?\\(?([0-9][ ().-]{0,2}){5,9}",
+            "[A-Za-z0-9_]{18,21}",
+        ],
+        after in "[a-fA-F0-9xJ_:./ -]{0,6}",
+    ) {
+        let text = format!("{before}{shape}{after}");
+        if !suspicious(&text) {
+            prop_assert_eq!(replaced(&text, Public::Nothing), None);
+        }
+    }
+}
+
 #[test]
 fn shapes_of_people_and_ids_are_masked() {
     for (text, expected) in [
