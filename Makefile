@@ -8,7 +8,7 @@
 #   make bench    cost of an event, printed
 #   make bench-backlog  how a start goes on a spool of 5 GB, printed: minutes, and 6 GB of the temporary folder
 #   make dashboard  the built-in pages alone, which every build of the collector embeds: once in a fresh clone before a bare `cargo build`
-#   make picture  the picture of the README, taken again
+#   make picture  the pictures of the README, taken again
 #
 # What is downloaded is shared by all clones: ${XDG_CACHE_HOME:-~/.cache}/headcount.
 
@@ -68,6 +68,7 @@ dashboard:
 
 picture: dashboard
 	cd tests/browser && README_PICTURE=../../dashboards/first-page.png node --test --test-name-pattern="picture of the README" pages.test.mjs
+	cd tests/browser && README_PICTURE=../../dashboards/overview.png node --test --test-name-pattern="picture of the README" dashboard.test.mjs
 
 # Built without optimisation: that takes a third of the time, and it runs for a second.
 $(DENY):

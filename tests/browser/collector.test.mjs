@@ -250,6 +250,7 @@ test("a proxy that is not trusted raises the banner", () =>
     const body = JSON.stringify({ site: "nobody.test", kind: "pageview", url: "https://nobody.test/" });
     assert.equal((await fetch(`${collector.visitors}/in/event`, { method: "POST", headers, body })).status, 400);
     await page.goto(collector.operator);
+    await page.goto(`${collector.office}/?view=installation`);
     await page.locator(".notice", { hasText: "Visitors cannot be told apart" }).waitFor();
     await page.locator(".notice", { hasText: "The site's id is not configured" }).waitFor();
     assert.ok(!(await page.content()).includes("192.0.2.7"), "it names no address");

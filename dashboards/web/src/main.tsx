@@ -34,7 +34,7 @@ function App() {
     document.title = view === "installation" || !site ? "Headcount" : `${site.id} · Headcount`;
   }, [view, site?.id]);
   if (view === undefined || (view !== "installation" && !site)) return <Nothing asked={asked} />;
-  if (view === "installation") return <InstallationFrame sites={asked.answer?.sites.some(({ open_from }) => open_from === undefined) ? undefined : asked.answer} />;
+  if (view === "installation") return <InstallationFrame sites={asked.answer} />;
   return (
     <Frame view={view} sites={asked.answer} site={site} state={asked.refusal?.message ?? ""} promise={PROMISE}>
       {view === "realtime" ? <Realtime site={site!} /> : <Overview site={site!} address={address} />}
@@ -49,8 +49,6 @@ function viewOf({ view }: Address, { answer, refusal }: Asked<Sites>): View | un
   // Figures are an analyst's; how the collector does is the operator's.
   const mayInstall = !isShared && (answer === undefined || answer.role === "admin");
   if (answer === undefined) return refusal && !isShared ? "installation" : undefined;
-  // Sites without it are listed by a collector that answers no questions about them.
-  if (answer.sites.some(({ open_from }) => open_from === undefined)) return "installation";
   if (view === "realtime" && isShared) return "overview";
   if (view && (view !== "installation" || mayInstall)) return view;
   return mayInstall && !answer.sites.some(({ first_day }) => first_day !== null) ? "installation" : "overview";
