@@ -99,6 +99,9 @@ impl Planning<'_> {
         if !closed.is_empty() {
             self.bind("closed", Parameter::Texts(closed.iter().map(Day::to_string).collect()));
             parts.push(self.closed()?);
+            if self.query.dimensions.len() == 1 && self.query.filters.is_empty() {
+                parts.push(template::rest_of_closed(self.bucket(), self.spans()));
+            }
         }
         if self.is_whole_site() {
             self.bind_parts();
@@ -282,7 +285,10 @@ impl Planning<'_> {
         let ids = self.facts.ids == Identities::OfADay;
         let per = |sum: &str, of: &str| format!("if({of} = 0, NULL, {sum} / {of})");
         match metric {
-            Metric::DailyVisitors if ids => format!("visitors / {}", self.divisor("days", |days| days.count().into())),
+            Metric::DailyVisitors if ids => {
+                let days = self.divisor("days", |days| days.count().into());
+                format!("if(cut = {}, NULL, visitors / {days})", template::BEYOND)
+            }
             Metric::Visits if ids => "visits".to_owned(),
             Metric::Visits => "entries".to_owned(),
             Metric::BounceRate if ids => per("100 * bounces", "visits"),

@@ -35,6 +35,9 @@ pub(super) const OTHER: &str = "(other)";
 /// The value of a day's cells that are too few to be shown even together. No text of an event is this: texts hold no control characters.
 const HIDDEN: &str = r"\x01";
 
+/// What `cut` is where a row holds the rest of closed days: its visitors cannot be told. 1 is a row whose cells were folded, 0 a named one.
+pub(super) const BEYOND: u8 = 2;
+
 const NO_STATE: &str = "arrayReduce('uniqCombined64State(14)', emptyArrayUInt64())";
 const STATE: &str = "'AggregateFunction(uniqCombined64(14), UInt64)'";
 const NO_AMOUNTS: &str = "CAST(map(), 'Map(String, Decimal(38, 4))')";
@@ -227,6 +230,20 @@ pub(super) fn closed(names: [&str; 2], hour: &str, conditions: &str, spans: &str
     )
 }
 
+/// What the whole site has on closed days beyond the named cells of a dimension, in each part of the range. Closing writes none of it down: cells that were
+/// too small for their day may be named with their week or month. Events without a value are in it. Nobody can tell its visitors: they may be in named cells too.
+pub(super) fn rest_of_closed(bucket: &str, spans: &str) -> String {
+    let sums = sums(|name| format!("toUInt64(greatest(0, sum(sign * toInt64(rest.{name}))))"));
+    format!(
+        "SELECT * FROM (SELECT min(rest.day) AS day, '' AS at_hour, '{OTHER}' AS name1, '' AS name2, toUInt8({BEYOND}) AS cut, toUInt64(0) AS visitors, {sums}, \
+         mapFilter((name, sum) -> name != '', sumMap(CAST(map(toString(rest.currency), sign * rest.amount), 'Map(String, Decimal(38, 4))'))) AS amounts \
+         FROM (SELECT *, if(dimension = 'all', 1, -1) AS sign FROM rollup_closed WHERE zone = {{zone:String}} AND site = {{site:String}} \
+         AND dimension IN ('all', {{dimension1:String}}) AND dimension2 = '' AND ({spans})) AS rest \
+         GROUP BY {}) AS whole WHERE pageviews + events + visits + entries > 0",
+        bucket.replace("part.", "rest."),
+    )
+}
+
 /// The parts of the range, with nothing in them: so that a part without any event is a row too.
 pub(super) fn nothing() -> String {
     let sums = sums(|_| "toUInt64(0)".to_owned());
@@ -256,7 +273,7 @@ pub(super) fn figures(summed: &str, columns: &str, order: &str, money: Amounts) 
         }
     };
     format!(
-        "SELECT {columns} FROM (SELECT *, countIf(cut) OVER () > 0 AS folded FROM ({summed}) AS summed) AS figure{by_currency} \
+        "SELECT {columns} FROM (SELECT *, countIf(cut > 0) OVER () > 0 AS folded FROM ({summed}) AS summed) AS figure{by_currency} \
          WHERE name1 != '{HIDDEN}' ORDER BY {order} LIMIT {{limit:UInt32}} OFFSET {{offset:UInt32}}"
     )
 }
