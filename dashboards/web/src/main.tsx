@@ -19,7 +19,9 @@ import "../style.css";
 import "./parts/frame.css";
 import "./install/install.css";
 import "./overview/overview.css";
+import "./overview/world.css";
 import "./overview/panels.css";
+import "./realtime.css";
 
 const INSTALLATION_SECONDS = 5;
 /** Sites are added, and days begin. */
