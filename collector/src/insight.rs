@@ -91,7 +91,7 @@ impl Insight for Sources {
         Overview {
             version: env!("CARGO_PKG_VERSION"),
             read_at_millis: now.0,
-            close_after_hours: None,
+            close_after_hours: Some(self.config.close_after_hours),
             proxy_banner: self.proxy_banner(nobody_told_apart),
             store_answers: totals.is_some(),
             unattributed: refused(&unattributed),

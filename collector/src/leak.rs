@@ -21,6 +21,7 @@
 //! | `city_accepted` | a database that knows cities is opened |
 //! | `database_error_text` | what ClickHouse says of a batch that it does not take is logged |
 //! | `never_stripped` | a segment that has waited for a week keeps its pseudonyms |
+//! | `never_erased` | the visits of a closed day stay, with their pseudonyms |
 //! | `backup_raw` | a backup holds the raw events as well |
 //! | `small_counts_shown` | an answer of the API names values however few visitors share them |
 //! | `widening_accepted` | a configuration that would collect more than is promised is taken |

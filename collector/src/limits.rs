@@ -284,6 +284,16 @@ pub const VISIT_GAP: Duration = Duration::from_mins(30);
 pub const BOUNCE_ENGAGED: Duration = Duration::from_secs(10);
 /// Events whose visits are computed at a time, about: 2,000,000 in one go would take more than the engine's memory.
 pub const VISITS_SLICE_EVENTS: u64 = 125_000;
+/// Cells of two cuts together that are kept of a closed day, a site and pair: the largest.
+pub const PAIR_CELLS: u64 = 1_000;
+/// Memory of a statement that groups a whole day, beyond which it goes on on the disk.
+pub const ENGINE_SPILL_BYTES: u64 = 200 * 1024 * 1024;
+/// After the last moment at which a day takes events, for those in hand to reach the spool's folder.
+pub const CLOSE_MARGIN: Duration = Duration::from_mins(2);
+/// Between two tries to close a day that something still waits for.
+pub const CLOSE_INTERVAL: Duration = Duration::from_mins(1);
+/// Between two looks at whether figures are 25 months old.
+pub const RETENTION_INTERVAL: Duration = Duration::from_hours(1);
 /// Between two looks at the days that are open.
 pub const DAYS_INTERVAL: Duration = Duration::from_secs(5);
 /// Between the end of one count of visits and the next, at least ...

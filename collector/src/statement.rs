@@ -22,7 +22,7 @@ pub fn render(config: &Config) -> String {
             "what": "64 bits of a keyed hash, under a random key of one day; it differs on every site and every day",
             "hours_max": config.close_after_hours,
             "hours_max_while_the_database_cannot_be_reached": u32::from(config.close_after_hours) + 7 * 24,
-            "erasure": erasure(),
+            "erasure": "when the day is closed: its rows, visits and pseudonyms are dropped, and only counts are left",
         },
         "key": { "what": "32 random bytes, drawn fresh for every day", "hours_max": 25.5, "destroyed": true, "in_backups": false },
         "signals": {
@@ -39,11 +39,6 @@ pub fn render(config: &Config) -> String {
     let mut text = serde_json::to_string_pretty::<Value>(&statement).unwrap_or_default();
     text.push('\n');
     text
-}
-
-/// Days are not closed yet: until they are, nothing may say that a pseudonym is gone after its hours.
-fn erasure() -> &'static str {
-    "not yet: this version does not close days; rows of a day stay until the operator removes them"
 }
 
 #[cfg(test)]

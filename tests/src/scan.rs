@@ -48,6 +48,17 @@ impl Scanner {
         Self { needles, automaton }
     }
 
+    /// Searches for numbers of 64 bits, such as pseudonyms.
+    ///
+    /// # Panics
+    ///
+    /// When there is too much to search for.
+    pub fn of_numbers(numbers: &[u64]) -> Self {
+        let needles: Vec<Needle> = numbers.iter().flat_map(|number| forms::of_number(*number)).collect();
+        let automaton = AhoCorasick::new(needles.iter().map(|needle| &needle.bytes)).expect("a few thousand needles are not too many");
+        Self { needles, automaton }
+    }
+
     /// What stands in `bytes`, which are called `place`.
     ///
     /// Four bytes stand somewhere in any few gigabytes of random data, keyed hashes for example. So a form as short as that counts only if two of the

@@ -14,8 +14,8 @@ use headcount_tests::leaky;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-const CONFIG: &str =
-    "[public]\nworkers = 2\n[engine]\nmemory_bytes = 536870912\n[[site]]\nid = \"a.example\"\n[[site]]\nid = \"b.example\"\n";
+/// Days are kept open for as long as can be: whoever has copied the tables every day has what closing takes away.
+const CONFIG: &str = "close_after_hours = 168\n[public]\nworkers = 2\n[engine]\nmemory_bytes = 536870912\n[[site]]\nid = \"a.example\"\n[[site]]\nid = \"b.example\"\n";
 const SITES: [&str; 2] = ["a.example", "b.example"];
 /// 2026-10-12, noon.
 const NOON: i64 = 1_791_806_400_000;

@@ -1,6 +1,7 @@
 //! The command line: what can be asked of `headcount`, and the one place that prints an answer.
 
 mod backup;
+mod days;
 mod dump;
 mod keys;
 mod parked;
@@ -75,6 +76,8 @@ enum Command {
         #[arg(long, value_enum)]
         form: Option<sql::Form>,
     },
+    /// List the days: which are open, which wait and for what, which are closed
+    Days,
     /// See when the keys of the days were born and died
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -207,6 +210,8 @@ enum CommandError {
     #[error(transparent)]
     Backup(#[from] backup::CopyError),
     #[error(transparent)]
+    Days(#[from] days::DaysError),
+    #[error(transparent)]
     Dump(#[from] dump::DumpError),
     #[error(transparent)]
     Parked(#[from] parked::ParkedError),
@@ -279,6 +284,7 @@ fn run(arguments: Arguments, surroundings: &Surroundings, out: &mut dyn Write) -
         Some(Command::Backup { folder }) => Ok(backup::make(&Config::load(&overrides, surroundings)?, &folder, out)?),
         Some(Command::Restore { folder }) => Ok(backup::restore(&folder, &overrides, surroundings, out)?),
         Some(Command::Token(command)) => change_tokens(command, &Config::load(&overrides, surroundings)?, out),
+        Some(Command::Days) => Ok(days::list(&Config::load(&overrides, surroundings)?, out)?),
         Some(Command::Keys(command)) => look_at_keys(&command, &Config::load(&overrides, surroundings)?, out),
         Some(Command::Engine { library, data_path, socket, memory_bytes }) => {
             Ok(headcount_engine::run(&Options { library, data_path, socket, memory_bytes })?)

@@ -57,7 +57,7 @@ pub(super) fn ask(config: &Config, statement: &str, form: Form, out: &mut dyn Wr
     runtime.block_on(print(&client, statement, form, out))
 }
 
-fn client_of(config: &Config) -> Result<Client, SqlError> {
+pub(super) fn client_of(config: &Config) -> Result<Client, SqlError> {
     let client = match &config.store {
         Store::Embedded(_) => {
             let socket = config.engine_socket();

@@ -7,8 +7,8 @@
 //!
 //! Workers accept events as soon as they run; ClickHouse may take its time or be away.
 
+pub(crate) mod care;
 mod data_files;
-mod days;
 mod delivery;
 mod orders;
 mod upkeep;
@@ -201,7 +201,7 @@ impl Running {
         let back = config.close_after_hours.div_ceil(24);
         let restoring = delivery::restore_distinct(database.target(), Arc::clone(&shared), Arc::clone(&delivered), waiting_events, back);
         let restoring = tokio::spawn(restoring);
-        let days = days::start(database.target(), shared.clock.clone(), stop.clone());
+        let days = care::start(database.target(), Arc::clone(&shared), config.spool_dir(), stop.clone());
         let insight = Sources {
             config: config.clone(),
             shared: Arc::clone(&shared),

@@ -42,7 +42,7 @@ pub struct Overview {
     pub version: &'static str,
     /// When this was read, in milliseconds since 1970.
     pub read_at_millis: i64,
-    /// Hours after its start at which a day is closed; `None` while no day is ever closed.
+    /// Hours after its start at which a day is closed; `None` before that is known.
     pub close_after_hours: Option<u16>,
     /// A proxy in front that the configuration does not trust, so that all its visitors look like one, or one that names nobody: what to do, naming no address.
     pub proxy_banner: Option<&'static str>,

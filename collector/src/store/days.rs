@@ -45,7 +45,7 @@ impl What {
     }
 }
 
-/// Every day that `events`, `rollup_open` or `sessions` hold rows of, whatever the configuration says now: a site or a zone that is no longer configured has
+/// Every day that `events`, `rollup_open`, `sessions` or `rollup_closing` hold rows of, whatever the configuration says now: a site or a zone that is no longer configured has
 /// days to close too. Asked of the parts' names, so it costs the same however many rows there are.
 pub async fn held(client: &Client) -> Result<Vec<Held>, Failure> {
     #[derive(Row, Deserialize)]
@@ -56,7 +56,7 @@ pub async fn held(client: &Client) -> Result<Vec<Held>, Failure> {
     }
     let sql = "SELECT extractAll(partition, '[^\\'(),]+')[1] AS zone, extractAll(partition, '[^\\'(),]+')[2] AS day, \
         sumIf(rows, table = 'events') AS events FROM system.parts \
-        WHERE database = currentDatabase() AND active AND rows > 0 AND table IN ('events', 'rollup_open', 'sessions') \
+        WHERE database = currentDatabase() AND active AND rows > 0 AND table IN ('events', 'rollup_open', 'sessions', 'rollup_closing') \
         GROUP BY zone, day ORDER BY day, zone";
     let found: Vec<Found> = within(client.query_raw(sql).fetch_all()).await?;
     let read = |Found { zone, day, events }: Found| {
@@ -80,6 +80,27 @@ pub async fn said(client: &Client, day: &ZoneDay, what: What) -> Result<Option<U
         ORDER BY at DESC LIMIT 1";
     let query = of(client, sql, day).param("what", what.label());
     Ok(within(query.fetch_all::<i64>()).await?.pop().map(UnixMillis))
+}
+
+/// Every day that is closed, when that was, and how many of its figures still wait for their week or month.
+pub async fn closed(client: &Client) -> Result<Vec<(ZoneDay, UnixMillis, u64)>, Failure> {
+    #[derive(Row, Deserialize)]
+    struct Found {
+        zone: String,
+        day: String,
+        at: i64,
+        waiting: u64,
+    }
+    let sql = "SELECT toString(zone) AS zone, toString(day) AS day, max(closed_at) AS at, sum(cells) AS waiting FROM ( \
+        SELECT zone, day, toUnixTimestamp64Milli(at) AS closed_at, toUInt64(0) AS cells FROM days WHERE what = 'closed' UNION ALL \
+        SELECT zone, day, toInt64(0), count() FROM rollup_waiting WHERE currency = '' GROUP BY zone, day \
+        ) GROUP BY zone, day HAVING at > 0 ORDER BY day, zone";
+    let found: Vec<Found> = within(client.query_raw(sql).fetch_all()).await?;
+    let read = |Found { zone, day, at, waiting }: Found| {
+        let day = day.parse().map_err(|_| Failure::Unreadable)?;
+        Ok((ZoneDay { zone, day }, UnixMillis(at), waiting))
+    };
+    found.into_iter().map(read).collect()
 }
 
 /// Writes into the log, synced before this returns.

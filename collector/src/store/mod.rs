@@ -1,6 +1,8 @@
 //! The tables in ClickHouse: the engine that keeps them, their migrations, their rollup, which of them are finished, and every question that Headcount asks them.
 
 pub mod client;
+pub mod close;
+pub mod closing;
 pub mod database;
 pub mod days;
 pub mod engine;
@@ -8,5 +10,6 @@ pub mod errors;
 pub mod finished;
 pub mod migrate;
 pub mod query;
+pub mod retention;
 pub mod rollup;
 pub mod visits;

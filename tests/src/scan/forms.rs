@@ -54,6 +54,13 @@ pub(super) fn of_text(text: &str) -> Vec<Needle> {
     written(text).into_iter().map(|(form, bytes)| needle(form, bytes)).collect()
 }
 
+/// Every form of a pseudonym.
+pub(super) fn of_number(number: u64) -> Vec<Needle> {
+    let mut forms = packed(&number.to_be_bytes(), &[]);
+    forms.extend(written(&number.to_string()));
+    forms.into_iter().map(|(form, bytes)| Needle { secret: number.to_string(), form, bytes }).collect()
+}
+
 /// Every form of `address` and of its network.
 pub(super) fn of_address(address: IpAddr) -> Vec<Needle> {
     let (own, network) = match address {

@@ -139,7 +139,7 @@ fn a_restore_is_refused_where_it_would_do_harm_and_begins_anew_where_it_was_cut_
     std::fs::remove_file(partial.join("manifest.json")).unwrap();
     let (newer_form, newer_tables) = (copy("newer-form"), copy("newer-tables"));
     change(&newer_form.join("manifest.json"), "\"backup\": 1", "\"backup\": 2");
-    change(&newer_tables.join("manifest.json"), "\"database\": 2", "\"database\": 1000");
+    change(&newer_tables.join("manifest.json"), "\"database\": 3", "\"database\": 1000");
     let stranger = copy("stranger");
     change(&stranger.join("manifest.json"), "\"private.token\"", "\"../evil.token\"");
     for (from, said) in [
@@ -172,7 +172,7 @@ async fn a_database_is_backed_up_before_it_is_migrated_and_not_migrated_without(
     let client = engine.database("before").await;
     let folder = tempfile::tempdir().unwrap();
     let source = Source { client: client.clone(), config: None, data_dir: folder.path().to_owned() };
-    let next = Migration { version: 3, name: "next", sql: "ALTER TABLE outcomes_daily ADD COLUMN IF NOT EXISTS more String DEFAULT 'x'" };
+    let next = Migration { version: 4, name: "next", sql: "ALTER TABLE outcomes_daily ADD COLUMN IF NOT EXISTS more String DEFAULT 'x'" };
     let migrations = [MIGRATIONS, &[next]].concat();
     let now = UnixMillis(1_795_348_800_000);
     assert_eq!(backup::before_migration(&source, &migrations, now).await.unwrap(), None, "a new database has nothing to lose");
@@ -191,13 +191,13 @@ async fn a_database_is_backed_up_before_it_is_migrated_and_not_migrated_without(
     std::fs::remove_file(folder.path().join("backups")).unwrap();
 
     let made = backup::before_migration(&source, &migrations, now).await.unwrap().unwrap();
-    assert_eq!(made, folder.path().join("backups/before-3-2026-11-22"));
+    assert_eq!(made, folder.path().join("backups/before-4-2026-11-22"));
     let manifest = Backup::open(&made).unwrap().manifest().clone();
-    assert_eq!((manifest.database, manifest.files[0].rows), (2, Some(1000)));
+    assert_eq!((manifest.database, manifest.files[0].rows), (3, Some(1000)));
     let again = backup::before_migration(&source, &migrations, now).await.unwrap();
     assert_eq!((again, std::fs::read_dir(folder.path().join("backups")).unwrap().count()), (Some(made.clone()), 1), "once a day");
     assert_eq!(migrate::migrate_to(&client, &migrations).await.unwrap().applied, 1);
-    assert!(matches!(migrate::version(&client).await, Err(migrate::MigrateError::Newer { found: 3, known: 2 })), "for a version before it");
+    assert!(matches!(migrate::version(&client).await, Err(migrate::MigrateError::Newer { found: 4, known: 3 })), "for a version before it");
 
     // What was kept fits the new table: the column that it lacks has its default.
     let target = tempfile::tempdir().unwrap();

@@ -1,0 +1,272 @@
+//! Closing a day: finished numbers stay, everything about single events, visits and visitors goes.
+//!
+//! ```text
+//! Count     the visits, once more                                          sessions
+//! Cells     every cell of the day, finished, not folded yet                rollup_closing
+//! Wait      those that are too small to be named                           rollup_waiting
+//! Publish   the others, and the pairs, rounded by lot                      rollup_closed
+//! Weeks     of weeks that are over: what is large enough by now            rollup_waiting -> rollup_closed
+//! Months    of months that are over: the last chance; then they are gone   rollup_waiting -> rollup_closed
+//! Say       the day is closed, synced                                      days
+//! Erase     its events, visits and open rollup are dropped
+//! ```
+//!
+//! Every step may be repeated, and a closing that was cut off is repeated from the start, until the log of days says that the day is closed; from then on only
+//! the last step is. What analysts read changes in one step: the month's partition is copied into a staging table, the new cells are added to the copy, and
+//! it replaces the partition. With them goes a mark (a cell of no site, in the cut [`DONE`]): the pairs' lots are drawn once, so what bears its mark is not
+//! computed again. ClickHouse may bring parts back that were replaced just before it was killed. Then marks are there twice, and the partition is replaced by
+//! a copy of which each line is there once.
+//!
+//! Which cells are named is settled in `schema/closing/`, and is this:
+//!
+//! * A cell of k visitors or more is named with its day. The others wait. What the whole site has beyond the named cells is `(other)`, and is known to anybody
+//!   who can subtract; so where all that is too small is of fewer than k visitors together, the smallest large cell joins it, for good.
+//! * When the week is over, what waits is named if it has k visitor-days in it, unless that would leave unnamed what is of fewer than k: then the whole cut
+//!   waits for the month. When the month is over, the rest is named by the same rule, and the smallest cell stays behind where too little would be left.
+//! * A week or month is over when all its days are closed; of a month, also the days of the week that reaches beyond it.
+
+use clickhouse::query::Query;
+use clickhouse::{Client, Row};
+use serde::Deserialize;
+
+use super::client::within;
+use super::closing::{self, Span, pairs};
+use super::days::{self, What, ZoneDay, of, run};
+use super::errors::Failure;
+use super::visits;
+use crate::clock::{Day, UnixMillis};
+use crate::leak;
+use crate::limits::{ENGINE_SPILL_BYTES, PAIR_CELLS, SITE_K};
+
+/// The cut of a mark: what bears one is in the table whole.
+pub const DONE: &str = "~done";
+
+/// What sites have to do with closing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Sites, and ...
+    pub sites: Vec<String>,
+    /// ... the k of each.
+    pub ks: Vec<u64>,
+    /// Sites without pseudonyms: twice as many entries count instead of visitors.
+    pub without: Vec<String>,
+}
+
+/// One step of closing a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Counts the visits of all events.
+    Count,
+    /// Finishes every cell.
+    Cells,
+    /// Puts aside what waits.
+    Wait,
+    /// Publishes the day.
+    Publish,
+    /// Publishes weeks that are over.
+    Weeks,
+    /// Publishes months that are over.
+    Months,
+    /// Writes down that the day is closed.
+    Say,
+    /// Drops what is about single events and visits.
+    Erase,
+}
+
+impl Step {
+    /// Every step, in order.
+    pub const ALL: [Self; 8] = [Self::Count, Self::Cells, Self::Wait, Self::Publish, Self::Weeks, Self::Months, Self::Say, Self::Erase];
+}
+
+/// A day to close.
+#[derive(Clone, Debug)]
+pub struct Closing<'a> {
+    /// The database.
+    pub client: &'a Client,
+    /// Which day.
+    pub day: &'a ZoneDay,
+    /// The last day before which, and on which, every other day of the zone is closed.
+    pub through: Day,
+    /// What the sites have to do with it.
+    pub thresholds: &'a Thresholds,
+    /// When it is.
+    pub now: UnixMillis,
+}
+
+/// A stretch of days, by its ends.
+#[derive(Clone, Debug, Row, Deserialize)]
+struct Stretch {
+    first: String,
+    last: String,
+}
+
+impl Closing<'_> {
+    /// Closes the day, or goes on with it.
+    pub async fn run(&self) -> Result<(), Failure> {
+        let closed = days::said(self.client, self.day, What::Closed).await?.is_some();
+        // An erasing that was cut off has left this table, which goes last.
+        let erasing = self.number("SELECT count() FROM rollup_closing WHERE zone = {zone:String} AND day = {day:Date}").await? > 0;
+        if closed && !erasing {
+            self.add_late().await?;
+        }
+        for step in Step::ALL.into_iter().skip_while(|step| closed && *step != Step::Erase) {
+            self.step(step).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds what has come after its day was closed to the whole site's counts, so that it is in `(other)`: only a segment that has waited for so long that it was
+    /// stripped of its pseudonyms can be so late. Nothing else is told of it.
+    async fn add_late(&self) -> Result<(), Failure> {
+        let sql = "INSERT INTO rollup_closed (zone, day, site, span, dimension, value, pageviews, events, engagements, engaged_ms, scroll_pct, entries) \
+            SELECT toString(zone), day, toString(site), 'day', toString(dimension), value, sum(rollup_open.pageviews), sum(rollup_open.events), \
+            sum(rollup_open.engagements), sum(rollup_open.engaged_ms), sum(rollup_open.scroll_pct), sum(rollup_open.entries) FROM rollup_open \
+            WHERE zone = {zone:String} AND day = {day:Date} AND dimension IN ('all', 'hour') GROUP BY zone, day, site, dimension, value";
+        let events = self.number("SELECT count() FROM events WHERE zone = {zone:String} AND day = {day:Date}").await?;
+        if events > 0 {
+            tracing::warn!(zone = self.day.zone, day = %self.day.day, events, "events came after their day was closed: they count for the whole site alone");
+            run(self.about(sql)).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes one step.
+    pub async fn step(&self, step: Step) -> Result<(), Failure> {
+        match step {
+            Step::Count => {
+                let events = self.number("SELECT count() FROM events WHERE zone = {zone:String} AND day = {day:Date}").await?;
+                visits::count(self.client, self.day, events).await
+            }
+            Step::Cells => self.refill("rollup_closing", &closing::cells()).await,
+            Step::Wait => self.refill("rollup_waiting", &closing::waiting()).await,
+            Step::Publish => {
+                let day = self.day.day.to_string();
+                self.publish(Span::Day, &Stretch { first: day.clone(), last: day }).await
+            }
+            Step::Weeks => self.publish_all(Span::Week).await,
+            Step::Months => self.months().await,
+            Step::Say => days::say(self.client, self.day, What::Closed, self.now).await,
+            Step::Erase => self.erase().await,
+        }
+    }
+
+    /// Fills the day's partition of `table` anew, unless the day's cells are published: then what was there has done its part.
+    async fn refill(&self, table: &str, select: &str) -> Result<(), Failure> {
+        if self.is_done(Span::Day, &self.day.day.to_string()).await? {
+            return Ok(());
+        }
+        self.drop_day(table).await?;
+        run(self.with_thresholds(&format!("INSERT INTO {table} {select}"))).await
+    }
+
+    async fn publish_all(&self, span: Span) -> Result<(), Failure> {
+        let sql = match span {
+            Span::Day | Span::Week => {
+                "SELECT DISTINCT toString(toMonday(day)) AS first, toString(toMonday(day) + 6) AS last FROM rollup_waiting \
+                WHERE zone = {zone:String} AND toMonday(day) + 6 <= {through:Date} ORDER BY first"
+            }
+            Span::Month => {
+                "SELECT DISTINCT toString(toStartOfMonth(day)) AS first, toString(toLastDayOfMonth(day)) AS last FROM rollup_waiting \
+                WHERE zone = {zone:String} AND toMonday(toLastDayOfMonth(day)) + 6 <= {through:Date} ORDER BY first"
+            }
+        };
+        let over: Vec<Stretch> = within(self.about(sql).param("through", self.through.to_string()).fetch_all()).await?;
+        for stretch in over {
+            self.publish(span, &stretch).await?;
+        }
+        Ok(())
+    }
+
+    /// Publishes months that are over; what waited for them is named or never will be.
+    async fn months(&self) -> Result<(), Failure> {
+        self.publish_all(Span::Month).await?;
+        let sql = "SELECT DISTINCT toString(day) FROM rollup_waiting \
+            WHERE zone = {zone:String} AND toMonday(toLastDayOfMonth(day)) + 6 <= {through:Date}";
+        let past: Vec<String> = within(self.about(sql).param("through", self.through.to_string()).fetch_all()).await?;
+        for day in past {
+            let sql = "ALTER TABLE rollup_waiting DROP PARTITION tuple({zone:String}, {past:Date})";
+            run(self.about(sql).param("past", day)).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds a stretch's cells to what analysts read, once.
+    async fn publish(&self, span: Span, stretch: &Stretch) -> Result<(), Failure> {
+        let done = self.is_done(span, &stretch.first).await?;
+        if done && !self.is_doubled(&stretch.first).await? {
+            return Ok(());
+        }
+        let month = |sql: &str| self.about(sql).param("first", &*stretch.first);
+        run(month("ALTER TABLE rollup_closed_staging DROP PARTITION tuple({zone:String}, toYYYYMM({first:Date}))")).await?;
+        // What stands there twice was brought back by a kill.
+        let copy = "INSERT INTO rollup_closed_staging SELECT DISTINCT * FROM rollup_closed \
+            WHERE zone = {zone:String} AND toYYYYMM(day) = toYYYYMM({first:Date})";
+        run(month(copy).with_setting("max_threads", "1")).await?;
+        if !done {
+            self.add(span, stretch).await?;
+        }
+        let swap = "ALTER TABLE rollup_closed REPLACE PARTITION tuple({zone:String}, toYYYYMM({first:Date})) FROM rollup_closed_staging";
+        run(month(swap)).await?;
+        run(month("ALTER TABLE rollup_closed_staging DROP PARTITION tuple({zone:String}, toYYYYMM({first:Date}))")).await
+    }
+
+    /// Adds a stretch's cells, and then its mark, to the staging table.
+    async fn add(&self, span: Span, stretch: &Stretch) -> Result<(), Failure> {
+        let fill = |select: &str| {
+            let filling = self.with_thresholds(&format!("INSERT INTO rollup_closed_staging {select}"));
+            filling.param("first", &*stretch.first).param("last", &*stretch.last).param("span", span.label())
+        };
+        match span {
+            Span::Day => {
+                run(fill(&closing::named())).await?;
+                for pair in pairs() {
+                    run(fill(&closing::pair(pair)).param("cells", PAIR_CELLS)).await?;
+                }
+            }
+            Span::Week | Span::Month => run(fill(&closing::span(span))).await?,
+        }
+        let mark = "(zone, day, span, dimension) SELECT {zone:String}, {first:Date}, {span:String}, {done:String}";
+        run(fill(mark).param("done", DONE)).await
+    }
+
+    async fn is_done(&self, span: Span, first: &str) -> Result<bool, Failure> {
+        let sql = "SELECT count() FROM rollup_closed \
+            WHERE zone = {zone:String} AND day = {first:Date} AND span = {span:String} AND site = '' AND dimension = {done:String}";
+        let marks = self.about(sql).param("first", first).param("span", span.label()).param("done", DONE);
+        Ok(within(marks.fetch_one::<u64>()).await? > 0)
+    }
+
+    async fn is_doubled(&self, first: &str) -> Result<bool, Failure> {
+        let sql = "SELECT count() - uniqExact(span, day) FROM rollup_closed \
+            WHERE zone = {zone:String} AND toYYYYMM(day) = toYYYYMM({first:Date}) AND site = '' AND dimension = {done:String}";
+        Ok(within(self.about(sql).param("first", first).param("done", DONE).fetch_one::<i64>()).await? > 0)
+    }
+
+    async fn erase(&self) -> Result<(), Failure> {
+        for table in ["events", "sessions", "sessions_staging", "rollup_open", "rollup_closing"] {
+            if !(leak::planted("never_erased") && table == "sessions") {
+                self.drop_day(table).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn drop_day(&self, table: &str) -> Result<(), Failure> {
+        run(self.about(&format!("ALTER TABLE {table} DROP PARTITION tuple({{zone:String}}, {{day:Date}})"))).await
+    }
+
+    async fn number(&self, sql: &str) -> Result<u64, Failure> {
+        Ok(within(self.about(sql).fetch_one()).await?)
+    }
+
+    fn about(&self, sql: &str) -> Query {
+        of(self.client, sql, self.day)
+    }
+
+    /// `sql` with the parameters that decide what is named. It spills to the disk rather than fill the engine's memory.
+    fn with_thresholds(&self, sql: &str) -> Query {
+        let Thresholds { sites, ks, without } = self.thresholds;
+        let query = self.about(sql).param("sites", sites).param("ks", ks).param("without", without).param("k", u64::from(SITE_K.1));
+        query.with_setting("max_threads", "1").with_setting("max_bytes_before_external_group_by", ENGINE_SPILL_BYTES.to_string())
+    }
+}

@@ -1,0 +1,189 @@
+//! The SQL of closing a day: templates in `schema/closing/`, put together from constants of ours. What is about a day or a site travels as a parameter.
+
+use super::migrate::without_comments;
+
+/// The cuts of visits. The others are of events, and are those of the open rollup.
+const CUTS: &[&str] = &[
+    "source",
+    "channel",
+    "referrer",
+    "utm_source",
+    "utm_medium",
+    "utm_campaign",
+    "utm_content",
+    "utm_term",
+    "country",
+    "browser",
+    "os",
+    "device",
+    "screen",
+    "language",
+    "app_version",
+    ENTRY_PAGE,
+    "exit_page",
+];
+
+const ENTRY_PAGE: &str = "entry_page";
+
+/// The counts of a pair's cell, each rounded by a lot of its own.
+const COUNTS: &[&str] = &[
+    "visitors",
+    "visits",
+    "bounces",
+    "pageviews",
+    "events",
+    "engagements",
+    "entries",
+    "first_today",
+    "first_this_week",
+    "first_this_month",
+];
+
+/// A site's threshold. The arrays are parameters; of a site that is no longer configured it is the usual one.
+const K: &str = "transform(toString(site), {sites:Array(String)}, {ks:Array(UInt64)}, {k:UInt64})";
+
+macro_rules! template {
+    ($name:literal) => {
+        include_str!(concat!("../../../schema/closing/", $name, ".sql"))
+    };
+}
+
+/// A stretch of days after which what waits may be named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// One day.
+    Day,
+    /// From Monday to Sunday.
+    Week,
+    /// A month of the calendar.
+    Month,
+}
+
+impl Span {
+    /// The name in the table.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+        }
+    }
+}
+
+/// Two cuts that are kept together for closed days, in the order in which they are stored.
+pub type Pair = (&'static str, &'static str);
+
+/// Every pair that is kept.
+pub fn pairs() -> Vec<Pair> {
+    const LEFT: &[&str] = &["page", "event"];
+    const MIDDLE: &[&str] = &["source", "channel", "utm_campaign"];
+    const RIGHT: &[&str] = &["country", "device", ENTRY_PAGE];
+    let of_page = LEFT.iter().flat_map(|left| MIDDLE.iter().chain(RIGHT).map(move |right| (*left, *right)));
+    let of_source = MIDDLE.iter().flat_map(|left| RIGHT.iter().map(move |right| (*left, *right)));
+    of_page.chain(of_source).chain([("country", "device")]).collect()
+}
+
+/// Every finished cell of a day.
+pub(super) fn cells() -> String {
+    let cuts = CUTS.iter().map(|cut| format!("('{cut}', {cut})")).collect::<Vec<_>>().join(", ");
+    filled(template!("cells"), &[("cuts", &format!("('all', ''), ('hour', leftPad(toString(hour), 2, '0')), {cuts}"))])
+}
+
+/// The cells of a day that wait.
+pub(super) fn waiting() -> String {
+    filled(template!("waiting"), &[("small", &small())])
+}
+
+/// The cells of a day that are named.
+pub(super) fn named() -> String {
+    let absorbed = filled(template!("absorbed"), &[("small", &small())]);
+    filled(template!("named"), &[("small", &small()), ("absorbed", &absorbed)])
+}
+
+fn small() -> String {
+    filled(template!("small"), &[])
+}
+
+/// The cells that a week or a month names.
+pub(super) fn span(span: Span) -> String {
+    let (waiting, limit) = match span {
+        Span::Day | Span::Week => (template!("week"), ""),
+        Span::Month => (template!("month"), "LIMIT 1 BY site, dimension"),
+    };
+    let waiting = filled(waiting, &[]);
+    let candidates = filled(template!("candidates"), &[("waiting", &waiting)]);
+    let left = filled(template!("left"), &[("waiting", &waiting), ("candidates", &candidates)]);
+    let held_back = filled(template!("held_back"), &[("candidates", &candidates), ("left", &left), ("limit", limit)]);
+    let held_back = format!("SELECT site, dimension, value FROM ({held_back})");
+    filled(template!("span"), &[("waiting", &waiting), ("candidates", &candidates), ("held_back", &held_back)])
+}
+
+/// The cells of a pair.
+pub(super) fn pair((one, two): Pair) -> String {
+    let rounded = |(lot, count): (usize, &&str)| {
+        let sum = format!("sum(cell.{count})");
+        format!("toUInt64(intDiv({sum}, n) * n + if(rand64({lot}) % n < {sum} % n, n, 0)) AS {count}")
+    };
+    let rounded = COUNTS.iter().enumerate().map(rounded).collect::<Vec<_>>().join(", ");
+    let of_visits = CUTS.contains(&one) && CUTS.contains(&two);
+    let alone = two == ENTRY_PAGE;
+    let mut parts = Vec::new();
+    if !(alone && of_visits) {
+        // An event knows its visit's first page only through the visit.
+        let visits = "(SELECT *, visit.entry_page AS entry_page FROM events ASOF INNER JOIN \
+            (SELECT site, visitor, start, entry_page FROM sessions WHERE zone = {zone:String} AND day = {day:Date}) AS visit \
+            ON events.site = visit.site AND events.visitor = visit.visitor AND events.time >= visit.start \
+            WHERE zone = {zone:String} AND day = {day:Date})";
+        let source = if alone { visits } else { "events" };
+        let text = |cut| if cut == "event" { "source.name".to_owned() } else { format!("source.{cut}") };
+        let events = template!("pair_events");
+        parts.push(filled(events, &[("one_of", &text(one)), ("two_of", &text(two)), ("source", source)]));
+    }
+    if of_visits {
+        // Where events tell the rest, visits must not tell it again.
+        let [visitors, pageviews, events] =
+            if alone { ["uniqExact(visit.visitor)", "sum(visit.pageviews)", "sum(visit.events)"] } else { ["0", "0", "0"] };
+        let blanks = [("one", one), ("two", two), ("visitors", visitors), ("pageviews", pageviews), ("events", events)];
+        parts.push(filled(template!("pair_visits"), &blanks));
+    }
+    // The names of the columns decide, not their order.
+    let columns = format!("site, value, value2, {}", COUNTS.join(", "));
+    let parts: Vec<String> = parts.iter().map(|part| format!("SELECT {columns} FROM ({part})")).collect();
+    let blanks = [("one", one), ("two", two), ("rounded", &rounded), ("cells_of", &parts.join(" UNION ALL "))];
+    filled(template!("pair"), &blanks)
+}
+
+/// The template without its comments, its blanks filled in.
+fn filled(template: &str, blanks: &[(&str, &str)]) -> String {
+    let mut sql = without_comments(template).trim().to_owned();
+    for (blank, text) in blanks {
+        sql = sql.replace(&format!("{{{blank}}}"), text);
+    }
+    sql.replace("{k}", K)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_template_has_a_blank_left() {
+        let mut all = vec![cells(), waiting(), named(), span(Span::Week), span(Span::Month)];
+        all.extend(pairs().into_iter().map(pair));
+        for sql in all {
+            for blank in sql.split('{').skip(1) {
+                let blank = blank.split('}').next().unwrap_or_default();
+                assert!(blank.contains(':'), "{{{blank}}} in {sql}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_default_pairs_are_kept() {
+        let pairs = pairs();
+        assert_eq!(pairs.len(), 2 * 6 + 3 * 3 + 1);
+        for pair in [("page", "utm_campaign"), ("event", "entry_page"), ("channel", "device"), ("country", "device")] {
+            assert!(pairs.contains(&pair), "{pair:?}");
+        }
+    }
+}

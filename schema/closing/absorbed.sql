@@ -1,0 +1,30 @@
+-- The cells that are large enough and still not named: where the visitors of all small cells of a cut are together fewer than k, whoever subtracts the named
+-- cells from the whole site would have their number. So the smallest of the named joins them. It has k visitors by itself, so one is enough.
+--
+-- It does not wait for its week either: named there, it could be subtracted from its day.
+-- A visitor may be in several small cells of a cut, so their visitors are counted together, from the states.
+SELECT site, dimension, argMinIf(value, (weight, value), weight >= {k}) AS value
+FROM rollup_closing
+WHERE zone = {zone:String} AND day = {day:Date} AND currency = '' AND dimension NOT IN ('all', 'hour')
+    AND (site, dimension) NOT IN
+    (
+        SELECT site, dimension
+        FROM
+        (
+            SELECT
+                toString(rollup_open.site) AS site, toString(rollup_open.dimension) AS dimension,
+                if(has({without:Array(String)}, site), intDiv(sum(rollup_open.entries), 2), uniqCombined64Merge(14)(rollup_open.visitors)) AS together
+            FROM rollup_open
+            WHERE zone = {zone:String} AND day = {day:Date} AND (toString(rollup_open.site), toString(rollup_open.dimension), value) IN ({small})
+            GROUP BY site, dimension
+            UNION ALL
+            SELECT toString(visit.site) AS site, cut.1 AS dimension, uniqExact(visit.visitor) AS together
+            FROM (SELECT *, arrayJoin([('entry_page', entry_page), ('exit_page', exit_page)]) AS cut FROM sessions
+                WHERE zone = {zone:String} AND day = {day:Date}) AS visit
+            WHERE (site, dimension, cut.2) IN ({small})
+            GROUP BY site, dimension
+        )
+        WHERE together >= {k}
+    )
+GROUP BY site, dimension
+HAVING countIf(weight < {k}) > 0 AND countIf(weight >= {k}) > 0
