@@ -46,6 +46,17 @@ if ! command -v strace >/dev/null; then
     fi
 fi
 
+# Counts the instructions of an event for the budget's test. Without it that is skipped and says so.
+if ! command -v valgrind >/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "headcount: installing valgrind for the test of the instruction budget ..." >&2
+        (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends valgrind) >/dev/null 2>&1 ||
+            echo "headcount: valgrind cannot be installed: its test will be skipped" >&2
+    else
+        echo "headcount: valgrind is not found: its test will be skipped; on Debian: sudo apt-get install valgrind" >&2
+    fi
+fi
+
 for browser in chromium chromium-browser google-chrome; do
     command -v "$browser" >/dev/null && exit 0
 done

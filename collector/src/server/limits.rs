@@ -79,13 +79,14 @@ impl BodyBudget {
 }
 
 /// One worker's lease from the [`BodyBudget`].
-pub(super) struct BodyLease {
+pub struct BodyLease {
     budget: BodyBudget,
     free: Cell<usize>,
 }
 
 impl BodyLease {
-    pub(super) fn new(budget: BodyBudget) -> Self {
+    /// A lease of nothing yet.
+    pub fn new(budget: BodyBudget) -> Self {
         Self { budget, free: Cell::new(0) }
     }
 
@@ -129,7 +130,8 @@ pub struct Room {
 }
 
 impl Room {
-    pub(super) fn new(lease: &Rc<BodyLease>) -> Self {
+    /// No room yet, to be taken from this lease.
+    pub fn new(lease: &Rc<BodyLease>) -> Self {
         Self { lease: Rc::clone(lease), taken: 0 }
     }
 

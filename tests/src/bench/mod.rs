@@ -5,7 +5,8 @@
 
 pub mod backlog;
 pub mod baseline;
-pub mod bodies;
 pub mod load;
 pub mod process;
 pub mod report;
+
+pub use headcount_stages::bodies;
