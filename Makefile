@@ -5,7 +5,8 @@
 #   make test     every gate and every test
 #   make lint     the gates alone: format, clippy, documentation, licences and sources
 #   make faults   the long fault campaign: hours, resumable, with a table at the end (FAULTS="--only 'kill -9' --rounds 50" for less)
-#   make bench    cost of an event, printed
+#   make bench    cost of an event, printed (FIGURES="requests batches" for less, FIGURES=help for what there is)
+#   make bench-compare OLD=one.json NEW=other.json  two runs, figure by figure
 #   make bench-backlog  how a start goes on a spool of 5 GB, printed: minutes, and 6 GB of the temporary folder
 #   make dashboard  the built-in pages alone, which every build of the collector embeds: once in a fresh clone before a bare `cargo build`
 #   make picture  the pictures of the README, taken again
@@ -17,7 +18,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/headcount
 DENY_VERSION := 0.20.2
 DENY := $(CACHE)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 
-.PHONY: run build test lint faults bench bench-backlog assets deps dashboard picture
+.PHONY: run build test lint faults bench bench-compare bench-backlog assets deps dashboard picture
 
 run: build assets
 	exec target/release/headcount
@@ -49,7 +50,11 @@ faults: dashboard
 bench: assets dashboard
 	cargo build --release --locked -p headcount -p headcount-tests --bins
 	cargo build --release --locked -p headcount-tests --bin leaky --features leaky
-	target/release/bench target/bench.json
+	target/release/bench $(FIGURES) target/bench.json
+
+bench-compare:
+	cargo build --release --locked -p headcount-tests --bin bench
+	target/release/bench compare $(OLD) $(NEW)
 
 bench-backlog: assets dashboard
 	cargo build --release --locked -p headcount -p headcount-tests --bins

@@ -1,5 +1,7 @@
-//! The load: keep-alive connections that send one request after another for a given time. Bounded in time and in connections.
+//! The load: keep-alive connections that send one request after another, as fast as answers come or at a pace. Bounded in time and in connections.
 
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -7,6 +9,14 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+use tokio::task::LocalSet;
+
+/// How long all connections are used before anything counts: buffers have grown and caches are filled by then.
+const WARM: Duration = Duration::from_millis(500);
+/// What the longest answer, that to a batch, stays below.
+const ANSWER_BYTES: usize = 4 * 1024;
 
 /// What a round of load came to.
 #[derive(Clone, Debug, Default)]
@@ -27,50 +37,175 @@ impl Outcome {
         let place = (last as f64 * share) as usize;
         self.latencies.get(place).copied().unwrap_or_default()
     }
-}
 
-/// Sends `requests` in turn over `connections` connections for `time`.
-pub fn run(address: SocketAddr, requests: Vec<Vec<u8>>, connections: usize, time: Duration) -> io::Result<Outcome> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let requests: Rc<[Vec<u8>]> = requests.into();
-    tokio::task::LocalSet::new().block_on(&runtime, async {
-        let end = Instant::now() + time;
-        let senders: Vec<_> =
-            (0..connections).map(|number| tokio::task::spawn_local(connection(address, Rc::clone(&requests), number, end))).collect();
-        let mut outcome = Outcome::default();
-        for sender in senders {
-            let one = sender.await.map_err(io::Error::other)??;
-            outcome.answered += one.answered;
-            outcome.refused += one.refused;
-            outcome.latencies.extend(one.latencies);
-        }
-        outcome.latencies.sort_unstable();
-        Ok(outcome)
-    })
-}
-
-async fn connection(address: SocketAddr, requests: Rc<[Vec<u8>]>, number: usize, end: Instant) -> io::Result<Outcome> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let mut outcome = Outcome::default();
-    let mut buffer = vec![0; 16 * 1024];
-    let mut turn = number * 31;
-    loop {
-        let sent = Instant::now();
-        if sent >= end {
-            return Ok(outcome);
-        }
-        stream.write_all(&requests[turn % requests.len()]).await?;
-        turn += 1;
-        let filled = read_answer(&mut stream, &mut buffer).await?;
-        outcome.latencies.push(sent.elapsed());
-        // "HTTP/1.1 2xx"
-        if buffer[..filled].get(9) == Some(&b'2') { outcome.answered += 1 } else { outcome.refused += 1 }
+    /// Answers of any status.
+    pub fn all(&self) -> u64 {
+        self.answered + self.refused
     }
 }
 
-/// Reads one answer whole: its head, and as much body as the head says.
-async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+/// Connections to one server, and what they send in turn.
+pub struct Load {
+    runtime: Runtime,
+    links: Vec<Link>,
+}
+
+impl Load {
+    /// Opens `connections` and warms them up.
+    pub fn connect(address: SocketAddr, requests: Vec<Vec<u8>>, connections: usize) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let requests: Rc<[Vec<u8>]> = requests.into();
+        let links = runtime.block_on(async {
+            let mut links = Vec::with_capacity(connections);
+            for number in 0..connections {
+                links.push(Link {
+                    stream: open(address).await?,
+                    address,
+                    requests: Rc::clone(&requests),
+                    turn: number * 31,
+                    buffer: vec![0; ANSWER_BYTES],
+                });
+            }
+            io::Result::Ok(links)
+        })?;
+        let mut load = Self { runtime, links };
+        load.run(WARM)?;
+        Ok(load)
+    }
+
+    /// Sends for `time`, each connection the next request as soon as it has the answer to the last.
+    pub fn run(&mut self, time: Duration) -> io::Result<Outcome> {
+        let end = Instant::now() + time;
+        self.all(|| {
+            async move || {
+                let now = Instant::now();
+                (now < end).then_some(now)
+            }
+        })
+    }
+
+    /// Sends `per_second` for `time`, whether answers come or not: a request that finds no connection free waits, and its answer is timed from when it was due.
+    pub fn paced(&mut self, time: Duration, per_second: f64) -> io::Result<Outcome> {
+        let pace = Rc::new(Pace::default());
+        let pacing = Rc::clone(&pace);
+        self.beside(async move { pacing.run(time, per_second).await }, || {
+            let pace = Rc::clone(&pace);
+            async move || pace.next().await
+        })
+    }
+
+    fn all<N: AsyncFnMut() -> Option<Instant> + 'static>(&mut self, next: impl Fn() -> N) -> io::Result<Outcome> {
+        self.beside(async {}, next)
+    }
+
+    /// Every connection sends at the instants that a `next` of its own gives, until it gives none; `pacing` runs beside them.
+    fn beside<N: AsyncFnMut() -> Option<Instant> + 'static>(
+        &mut self,
+        pacing: impl Future<Output = ()> + 'static,
+        next: impl Fn() -> N,
+    ) -> io::Result<Outcome> {
+        let links = std::mem::take(&mut self.links);
+        LocalSet::new().block_on(&self.runtime, async {
+            let pacing = tokio::task::spawn_local(pacing);
+            let senders: Vec<_> = links.into_iter().map(|link| tokio::task::spawn_local(link.send(next()))).collect();
+            let mut outcome = Outcome::default();
+            for sender in senders {
+                let (link, one) = sender.await.map_err(io::Error::other)??;
+                self.links.push(link);
+                outcome.answered += one.answered;
+                outcome.refused += one.refused;
+                outcome.latencies.extend(one.latencies);
+            }
+            pacing.await.map_err(io::Error::other)?;
+            outcome.latencies.sort_unstable();
+            Ok(outcome)
+        })
+    }
+}
+
+/// Requests that are due and that no connection has taken yet.
+#[derive(Default)]
+struct Pace {
+    due: RefCell<VecDeque<Instant>>,
+    over: Cell<bool>,
+    news: Notify,
+}
+
+impl Pace {
+    /// Looks at the time again and again, for timers are too coarse: it has a core of its own.
+    async fn run(&self, time: Duration, per_second: f64) {
+        let begun = Instant::now();
+        let mut made = 0_u32;
+        while begun.elapsed() < time {
+            loop {
+                let due = begun + Duration::from_secs_f64(f64::from(made) / per_second);
+                if due > Instant::now() {
+                    break;
+                }
+                self.due.borrow_mut().push_back(due);
+                self.news.notify_one();
+                made += 1;
+            }
+            tokio::task::yield_now().await;
+        }
+        self.over.set(true);
+        self.news.notify_waiters();
+    }
+
+    async fn next(&self) -> Option<Instant> {
+        loop {
+            let news = self.news.notified();
+            if let Some(due) = self.due.borrow_mut().pop_front() {
+                return Some(due);
+            }
+            if self.over.get() {
+                return None;
+            }
+            news.await;
+        }
+    }
+}
+
+/// One connection. Opened again where the server closes it after an answer.
+struct Link {
+    stream: TcpStream,
+    address: SocketAddr,
+    requests: Rc<[Vec<u8>]>,
+    turn: usize,
+    buffer: Vec<u8>,
+}
+
+impl Link {
+    async fn send(mut self, mut next: impl AsyncFnMut() -> Option<Instant>) -> io::Result<(Self, Outcome)> {
+        let mut outcome = Outcome::default();
+        while let Some(due) = next().await {
+            let request = &self.requests[self.turn % self.requests.len()];
+            self.turn += 1;
+            self.stream.write_all(request).await?;
+            let head = read_answer(&mut self.stream, &mut self.buffer).await?;
+            outcome.latencies.push(due.elapsed());
+            // "HTTP/1.1 2xx"
+            if head.as_bytes().get(9) == Some(&b'2') {
+                outcome.answered += 1;
+            } else {
+                outcome.refused += 1;
+            }
+            if header(head, "connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
+                self.stream = open(self.address).await?;
+            }
+        }
+        Ok((self, outcome))
+    }
+}
+
+async fn open(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Reads one answer whole, its head and as much body as the head says; returns the head.
+async fn read_answer<'b>(stream: &mut TcpStream, buffer: &'b mut [u8]) -> io::Result<&'b str> {
     let mut filled = 0;
     loop {
         let read = stream.read(&mut buffer[filled..]).await?;
@@ -79,17 +214,17 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<us
         }
         filled += read;
         let Some(end) = buffer[..filled].windows(4).position(|window| window == b"\r\n\r\n") else { continue };
-        if filled >= end + 4 + content_length(&buffer[..end]) {
-            return Ok(filled);
+        let head = std::str::from_utf8(&buffer[..end]).map_err(io::Error::other)?;
+        let body = header(head, "content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        if filled >= end + 4 + body {
+            return std::str::from_utf8(&buffer[..end]).map_err(io::Error::other);
         }
     }
 }
 
-fn content_length(head: &[u8]) -> usize {
-    let head = std::str::from_utf8(head).unwrap_or_default();
-    let value = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim())
-    });
-    value.and_then(|value| value.parse().ok()).unwrap_or(0)
+fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    head.lines().find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        found.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
 }

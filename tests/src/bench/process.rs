@@ -13,8 +13,17 @@ pub fn cpu_micros(pid: u32) -> io::Result<u64> {
 
 /// The most memory that a process has had resident, in KiB.
 pub fn peak_kib(pid: u32) -> io::Result<u64> {
+    status_kib(pid, "VmHWM:")
+}
+
+/// The memory that a process has resident now, in KiB.
+pub fn resident_kib(pid: u32) -> io::Result<u64> {
+    status_kib(pid, "VmRSS:")
+}
+
+fn status_kib(pid: u32, name: &str) -> io::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or(io::ErrorKind::InvalidData)?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or(io::ErrorKind::InvalidData)?;
     line.trim().trim_end_matches(" kB").parse().map_err(|_| io::ErrorKind::InvalidData.into())
 }
 

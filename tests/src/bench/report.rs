@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 /// One figure over all rounds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize)]
 pub struct Figure {
     /// What is measured, with its unit.
     pub name: String,
@@ -34,14 +34,22 @@ impl Figure {
     }
 }
 
+/// The first line of the table.
+pub fn heading() -> String {
+    format!("{:<82} {:>10} {:>10} {:>10}", "figure", "median", "min", "max")
+}
+
+impl std::fmt::Display for Figure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (min, max) = (self.bound(f64::min), self.bound(f64::max));
+        write!(formatter, "{:<82} {:>10.2} {min:>10.2} {max:>10.2}", self.name, self.median())
+    }
+}
+
 /// All figures as a table.
 pub fn table(figures: &[Figure]) -> String {
-    let mut text = format!("{:<66} {:>10} {:>10} {:>10}\n", "figure", "median", "min", "max");
-    for figure in figures {
-        let (min, max) = (figure.bound(f64::min), figure.bound(f64::max));
-        writeln!(text, "{:<66} {:>10.2} {:>10.2} {:>10.2}", figure.name, figure.median(), min, max).expect("a String takes any text");
-    }
-    text
+    let lines: Vec<String> = figures.iter().map(|figure| format!("{figure}\n")).collect();
+    format!("{}\n{}", heading(), lines.concat())
 }
 
 /// All figures as JSON: `{"figures": [{"name", "median", "rounds"}]}`.
@@ -53,6 +61,42 @@ pub fn json(figures: &[Figure]) -> String {
     serde_json::json!({ "figures": figures }).to_string()
 }
 
+/// The figures of such a file.
+pub fn parse(json: &str) -> Result<Vec<Figure>, serde_json::Error> {
+    #[derive(serde::Deserialize)]
+    struct File {
+        figures: Vec<Figure>,
+    }
+    serde_json::from_str::<File>(json).map(|file| file.figures)
+}
+
+/// Two runs side by side: for each figure of both, the medians, their ratio, and whether their rounds overlap, in which case there may be no difference.
+pub fn compare(old: &[Figure], new: &[Figure]) -> String {
+    let mut text = format!("{:<82} {:>10} {:>10} {:>7}  rounds\n", "figure", "old", "new", "ratio");
+    for figure in new {
+        let Some(before) = old.iter().find(|before| before.name == figure.name) else { continue };
+        let apart = before.bound(f64::max) < figure.bound(f64::min) || figure.bound(f64::max) < before.bound(f64::min);
+        let span = |figure: &Figure| format!("{:.2}..{:.2}", figure.bound(f64::min), figure.bound(f64::max));
+        let (median, was) = (figure.median(), before.median());
+        writeln!(
+            text,
+            "{:<82} {was:>10.2} {median:>10.2} {:>7.3}  {} {} {}",
+            figure.name,
+            median / was,
+            span(before),
+            if apart { "apart from" } else { "overlap" },
+            span(figure)
+        )
+        .expect("a String takes any text");
+    }
+    for (figures, others, which) in [(old, new, "old"), (new, old, "new")] {
+        for figure in figures.iter().filter(|figure| others.iter().all(|other| other.name != figure.name)) {
+            writeln!(text, "only in the {which} run: {}", figure.name).expect("a String takes any text");
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +105,13 @@ mod tests {
     fn the_median_is_the_middle() {
         assert!((Figure::new("", vec![3.0, 1.0, 2.0]).median() - 2.0).abs() < f64::EPSILON);
         assert!((Figure::new("", vec![4.0, 1.0, 2.0, 3.0]).median() - 2.5).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn two_runs_are_compared_figure_by_figure() {
+        let run = |rounds: &[f64]| parse(&json(&[Figure::new("cost", rounds.to_vec())])).unwrap();
+        assert!(compare(&run(&[10.0, 11.0]), &run(&[5.0, 6.0])).contains("0.524  10.00..11.00 apart from 5.00..6.00"));
+        assert!(compare(&run(&[10.0, 12.0]), &run(&[11.0])).contains("1.000  10.00..12.00 overlap 11.00..11.00"));
+        assert!(compare(&run(&[1.0]), &[]).contains("only in the old run: cost"));
     }
 }

@@ -1,33 +1,53 @@
-//! `make bench`: prints what Headcount costs beside bare hyper, and writes the same figures as JSON to the file named as the only argument.
-//! `make bench-backlog` is this with the argument `backlog`, and how many gigabytes the largest is to have.
+//! `make bench`: what Headcount costs beside bare hyper, and how it behaves under load. Each figure is printed as soon as it is measured.
+//!
+//! ```text
+//! bench [NAME ...] [FILE]      measures what is named, or everything, and writes it as JSON to the file (whatever ends in `.json`)
+//! bench compare OLD NEW        two such files, figure by figure
+//! bench backlog [GIGABYTES]    `make bench-backlog`
+//! ```
 
-use std::io::{self, BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
 
 use headcount_tests::bench::report::{self, Figure};
-use headcount_tests::bench::{backlog, baseline, bodies, load, process};
-use headcount_tests::campaign::Build;
-use headcount_tests::collector::{Collector, Setup};
+use headcount_tests::bench::rig::{self, LOAD_CORE, ROUND, ROUNDS};
+use headcount_tests::bench::{answers, backlog, baseline, costs, memory};
+use headcount_tests::leaky;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Rounds of each figure, Headcount and the baseline in turn.
-const ROUNDS: usize = 5;
-/// How long the load of one round lasts.
-const ROUND: Duration = Duration::from_secs(4);
-/// Connections of the single-event figures.
-const CONNECTIONS: usize = 64;
-/// One worker: the server has one core.
-const CONFIG: &str = "[public]\nworkers = 1\n[log]\nlevel = \"warn\"\n";
-/// Connections of the batch figures.
-const BATCH_CONNECTIONS: usize = 4;
+/// Figures that are measured together.
+struct Suite {
+    name: &'static str,
+    about: &'static str,
+    measure: fn() -> io::Result<Vec<Figure>>,
+}
+
+/// Everything, in the order of the table.
+const SUITES: &[Suite] = &[
+    Suite { name: "requests", about: "CPU per request of /e beside bare hyper, 64 connections", measure: costs::requests },
+    Suite { name: "connections", about: "the same with 1,000 connections", measure: costs::connections },
+    Suite { name: "forwarded", about: "the same behind a trusted proxy's header", measure: costs::forwarded },
+    Suite { name: "agents", about: "the same with 4,000 distinct user agents", measure: costs::agents },
+    Suite { name: "batches", about: "CPU per event of batches, collector and engine", measure: costs::batches },
+    Suite { name: "latency", about: "the answer's p99 at half of saturation", measure: answers::latency },
+    Suite { name: "start", about: "cold start to the first accepted event", measure: answers::start },
+    Suite { name: "refusals", about: "CPU of bad input against an accepted event", measure: costs::refusals },
+    Suite { name: "memory", about: "memory at saturation, and for each connection (3 minutes)", measure: memory::memory },
+    Suite { name: "durability", about: "what the syncs cost: the same build without them", measure: costs::durability },
+    Suite { name: "sustained", about: "batches at half of saturation, until they are stored (6 minutes)", measure: answers::sustained },
+    Suite { name: "outage", about: "memory while ClickHouse is away (10 minutes, 5 GB of the temporary folder)", measure: memory::outage },
+];
 
 fn main() -> ExitCode {
-    let argument = std::env::args().nth(1);
-    let done = match argument.as_deref() {
-        Some("baseline") => baseline::serve(),
-        Some("backlog") => backlog(std::env::args().nth(2)),
-        file => run(file),
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        ["baseline"] => baseline::serve(),
+        ["backlog", ref gigabytes @ ..] => backlog(gigabytes.first().copied()),
+        ["compare", old, new] => compare(old, new),
+        ref names => run(names),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,154 +63,52 @@ fn tell(text: &str) {
     println!("{text}");
 }
 
-fn backlog(gigabytes: Option<String>) -> io::Result<()> {
-    let gigabytes = gigabytes.map_or(Ok(5), |gigabytes| gigabytes.parse()).map_err(io::Error::other)?;
+fn backlog(gigabytes: Option<&str>) -> io::Result<()> {
+    let gigabytes = gigabytes.map_or(Ok(5), str::parse).map_err(io::Error::other)?;
     tell(&report::table(&backlog::figures(gigabytes)?));
     Ok(())
 }
 
-fn run(file: Option<&str>) -> io::Result<()> {
-    tell(&format!("{ROUNDS} rounds of {} s each, in turn; server on core 0, load on core 1", ROUND.as_secs()));
-    pin("1", std::process::id())?;
-    let bare = Baseline::start()?;
-    let setup = Setup::new("bench", CONFIG);
-    let headcount = setup.start();
-    pin("0", headcount.id())?;
-    let mut figures = durability()?;
-    figures.extend(beside(&bare, &headcount, "POST /e, 64 connections", 40, false)?);
-    figures.extend(beside(&bare, &headcount, "the same, X-Forwarded-For of a trusted proxy", 40, true)?);
-    figures.extend(batches(&headcount)?);
-    figures.push(Figure::new("peak memory of the collector, MiB", vec![mebibytes(process::peak_kib(headcount.id())?)]));
-    for engine in process::children(headcount.id())? {
-        figures.push(Figure::new("peak memory of the embedded engine, MiB", vec![mebibytes(process::peak_kib(engine)?)]));
-    }
-    tell(&report::table(&figures));
-    if let Some(file) = file {
-        std::fs::write(file, report::json(&figures))?;
-    }
-    headcount.stop();
+fn compare(old: &str, new: &str) -> io::Result<()> {
+    let read = |file: &str| report::parse(&std::fs::read_to_string(file)?).map_err(io::Error::other);
+    tell(&report::compare(&read(old)?, &read(new)?));
     Ok(())
 }
 
-fn mebibytes(kib: u64) -> f64 {
-    as_float(kib) / 1024.0
-}
-
-/// Moves all threads of a process to one core; new threads follow their parent.
-fn pin(core: &str, pid: u32) -> io::Result<()> {
-    let moved = Command::new("taskset").args(["-acp", core, &pid.to_string()]).stdout(Stdio::null()).status()?;
-    if moved.success() { Ok(()) } else { Err(io::Error::other("taskset cannot pin the server")) }
-}
-
-struct Baseline {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Baseline {
-    fn start() -> io::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?).arg("baseline").stdout(Stdio::piped()).spawn()?;
-        pin("0", child.id())?;
-        let mut line = String::new();
-        let out = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        BufReader::new(out).read_line(&mut line)?;
-        let address = line.trim().rsplit('/').next().and_then(|address| address.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Self { child, address })
+fn run(arguments: &[&str]) -> io::Result<()> {
+    let is_file = |word: &&&str| Path::new(word).extension() == Some(OsStr::new("json"));
+    let file = arguments.iter().find(is_file);
+    let names: Vec<&str> = arguments.iter().filter(|word| !is_file(word)).copied().collect();
+    if let Some(unknown) = names.iter().find(|name| SUITES.iter().all(|suite| suite.name != **name)) {
+        let known: Vec<String> = SUITES.iter().map(|suite| format!("  {:<12} {}", suite.name, suite.about)).collect();
+        return Err(io::Error::other(format!("there is no figure {unknown:?}; there are:\n{}", known.join("\n"))));
     }
-}
-
-impl Drop for Baseline {
-    fn drop(&mut self) {
-        // Gone already is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    let chosen: Vec<&Suite> = SUITES.iter().filter(|suite| names.is_empty() || names.contains(&suite.name)).collect();
+    if chosen.iter().any(|suite| suite.name == "durability") {
+        tell("building the collector whose syncs can be left out, if it is not there yet ...");
+        leaky::built().map_err(io::Error::other)?;
     }
-}
-
-/// CPU per request of `/e` and of bare hyper with the same requests, and their ratio.
-fn beside(bare: &Baseline, headcount: &Collector, what: &str, agents: usize, forwarded: bool) -> io::Result<Vec<Figure>> {
-    let requests = bodies::beacons(agents, forwarded);
-    let (mut bare_costs, mut our_costs, mut ratios, mut late) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let (baseline_micros, _) = cost(bare.child.id(), bare.address, &requests, CONNECTIONS)?;
-        let (our_micros, outcome) = cost(headcount.id(), headcount.public(), &requests, CONNECTIONS)?;
-        bare_costs.push(baseline_micros);
-        our_costs.push(our_micros);
-        ratios.push(our_micros / baseline_micros);
-        late.push(outcome.quantile(0.99).as_secs_f64() * 1e3);
+    // Only now: a build belongs on every core.
+    rig::pin(LOAD_CORE, std::process::id())?;
+    open_files()?;
+    tell(&format!("{ROUNDS} rounds of {} s each, in turn; server on core 0, load on core 1\n{}", ROUND.as_secs(), report::heading()));
+    let mut figures = Vec::new();
+    for suite in chosen {
+        let measured = (suite.measure)()?;
+        for figure in &measured {
+            tell(&figure.to_string());
+        }
+        figures.extend(measured);
+        // After each: who ends a long run early has what was measured.
+        if let Some(file) = file {
+            std::fs::write(file, report::json(&figures))?;
+        }
     }
-    Ok(vec![
-        Figure::new(&format!("{what}: CPU us per request, bare hyper"), bare_costs),
-        Figure::new(&format!("{what}: CPU us per request, durable"), our_costs),
-        Figure::new(&format!("{what}: ratio"), ratios),
-        Figure::new(&format!("{what}: p99 of the answer at saturation, ms"), late),
-    ])
+    Ok(())
 }
 
-/// What the syncs cost: the same build twice, once with fdatasync replaced by nothing, in turn.
-fn durability() -> io::Result<Vec<Figure>> {
-    let requests = bodies::beacons(40, false);
-    // A leak of no effect, so that looking one up costs the same in both.
-    let setups = ["in_sync", "no_sync"].map(|leak| Build::Without(leak).setup("bench", CONFIG));
-    let [durable, volatile] = setups.each_ref().map(Setup::start);
-    for collector in [&durable, &volatile] {
-        pin("0", collector.id())?;
-    }
-    let (mut kept, mut unkept, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let (with, _) = cost(durable.id(), durable.public(), &requests, CONNECTIONS)?;
-        let (without, _) = cost(volatile.id(), volatile.public(), &requests, CONNECTIONS)?;
-        kept.push(with);
-        unkept.push(without);
-        ratios.push(with / without);
-    }
-    Ok(vec![
-        Figure::new("POST /e, 64 connections: CPU us per request, fdatasync left out", unkept),
-        Figure::new("the same, synced", kept),
-        Figure::new("the same: ratio, which is the cost of durability", ratios),
-    ])
-}
-
-/// One round of load: the server's CPU microseconds per answered request.
-fn cost(pid: u32, address: SocketAddr, requests: &[Vec<u8>], connections: usize) -> io::Result<(f64, load::Outcome)> {
-    let before = process::cpu_micros(pid)?;
-    let outcome = load::run(address, requests.to_vec(), connections, ROUND)?;
-    let spent = process::cpu_micros(pid)? - before;
-    if outcome.refused > 0 || outcome.answered == 0 {
-        return Err(io::Error::other(format!("{} requests were refused, {} answered", outcome.refused, outcome.answered)));
-    }
-    Ok((as_float(spent) / as_float(outcome.answered), outcome))
-}
-
-/// CPU per event of the batch path: the collector alone, and the engine behind it once it has caught up.
-fn batches(headcount: &Collector) -> io::Result<Vec<Figure>> {
-    let requests = bodies::batches();
-    let engine = process::children(headcount.id())?.first().copied().ok_or(io::ErrorKind::NotFound)?;
-    let (mut ours, mut engine_costs, mut rates) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        drained(headcount);
-        let engine_before = process::cpu_micros(engine)?;
-        let (per_request, outcome) = cost(headcount.id(), headcount.public(), &requests, BATCH_CONNECTIONS)?;
-        drained(headcount);
-        let engine_spent = process::cpu_micros(engine)? - engine_before;
-        let events = as_float(outcome.answered * bodies::BATCH as u64);
-        ours.push(per_request * as_float(outcome.answered) / events);
-        engine_costs.push(as_float(engine_spent) / events);
-        rates.push(events / ROUND.as_secs_f64());
-    }
-    Ok(vec![
-        Figure::new("POST /v1/events, gzip, 500 events: CPU us per event, collector", ours),
-        Figure::new("the same: CPU us per event, embedded engine, rollups included", engine_costs),
-        Figure::new("the same: events per second", rates),
-    ])
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of one round are far below 2^52")]
-fn as_float(count: u64) -> f64 {
-    count as f64
-}
-
-/// Waits until everything acknowledged is in ClickHouse.
-fn drained(headcount: &Collector) {
-    headcount.wait_until("the spool to drain", |headcount| (headcount.metric("headcount_spool_events")? < 0.5).then_some(()));
+/// Thousands of connections need as many open files, here and in the servers, which inherit the limit.
+fn open_files() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?)
 }
