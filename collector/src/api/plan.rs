@@ -14,6 +14,7 @@ use super::refusal::{Reason, Refusal};
 use super::template::{self, Amounts, Hours, Tells, Weight};
 use crate::clock::Day;
 use crate::leak;
+use crate::store::closing::pairs;
 use crate::store::rollup::ALL;
 
 /// What is known of the site before a question about it is planned.
@@ -55,16 +56,6 @@ pub(crate) enum Parameter {
     Texts(Vec<String>),
     Number(u64),
     Numbers(Vec<u64>),
-}
-
-/// Dimensions that closed days keep together, in the order in which they are stored.
-pub(crate) fn stored_pairs() -> Vec<(&'static str, &'static str)> {
-    const LEFT: &[&str] = &["page", "event"];
-    const MIDDLE: &[&str] = &["source", "channel", "utm_campaign"];
-    const RIGHT: &[&str] = &["country", "device", "entry_page"];
-    let by_page = LEFT.iter().flat_map(|left| MIDDLE.iter().chain(RIGHT).map(move |right| (*left, *right)));
-    let by_source = MIDDLE.iter().flat_map(|left| RIGHT.iter().map(move |right| (*left, *right)));
-    by_page.chain(by_source).chain([("country", "device")]).collect()
 }
 
 /// The statement that answers `query` over `days`.
@@ -196,6 +187,7 @@ impl Planning<'_> {
             }
         }
         cut.dedup();
+        self.kept_of_closed_days(cut.len())?;
         let (stored, swapped) = match *cut {
             [] => ([if self.hours() == Hours::Each { HOUR } else { ALL }, ""], false),
             [one] => ([one, ""], false),
@@ -220,6 +212,22 @@ impl Planning<'_> {
             self.text("to", &self.days.to.to_string());
         }
         Ok(template::closed([shown(0), shown(1)], hour, &conditions, spans))
+    }
+
+    /// Refuses figures that closed days have not kept of so many dimensions together: that a filter is on what only events have, or that there are two.
+    fn kept_of_closed_days(&self, dimensions: usize) -> Result<(), Refusal> {
+        let query = self.query;
+        let told = |metric: Metric| {
+            let by_all = || query.filters.iter().all(|filter| filter.dimension.tells(metric));
+            (self.facts.ids == Identities::None || by_all()) && (dimensions < 2 || metric.is_kept_of_pairs())
+        };
+        match query.metrics.iter().position(|metric| !told(*metric)) {
+            None => Ok(()),
+            Some(index) => {
+                let allowed = Metric::ALL.iter().filter(|metric| told(**metric)).map(|metric| metric.name());
+                Err(Refusal::at(&format!("metrics[{index}]"), Reason::NotStored).allowing(allowed))
+            }
+        }
     }
 
     /// Cells of a week or a month count where it lies wholly in the range and in one part of it.
@@ -381,7 +389,7 @@ fn not_empty(texts: &[String]) -> String {
 }
 
 fn pair(one: &'static str, two: &'static str) -> Result<([&'static str; 2], bool), Refusal> {
-    let pairs = stored_pairs();
+    let pairs = pairs();
     if pairs.contains(&(one, two)) {
         return Ok(([one, two], false));
     }
@@ -390,7 +398,7 @@ fn pair(one: &'static str, two: &'static str) -> Result<([&'static str; 2], bool
 
 /// With everything that closed days can be asked for.
 fn not_stored() -> Refusal {
-    let pairs = stored_pairs().into_iter().map(|(one, two)| format!("{one} and {two}"));
+    let pairs = pairs().into_iter().map(|(one, two)| format!("{one} and {two}"));
     let allowed = Dimension::all().map(|own| own.name.to_owned()).chain(pairs);
     Refusal::at("dimensions", Reason::NotStored).allowing(allowed)
 }

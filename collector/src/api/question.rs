@@ -100,6 +100,11 @@ impl Metric {
         matches!(self, Self::Visits | Self::BounceRate | Self::VisitDuration)
     }
 
+    /// Whether the pairs of closed days can tell it: they keep counts, and no sums of time or money.
+    pub(crate) fn is_kept_of_pairs(self) -> bool {
+        !matches!(self, Self::Value | Self::VisitDuration | Self::EngagedTime | Self::ScrollDepth)
+    }
+
     /// Whether visits alone can tell it, by what they began or ended with.
     fn visits_know(self) -> bool {
         self.is_of_visits() || matches!(self, Self::DailyVisitors | Self::Pageviews | Self::Events)

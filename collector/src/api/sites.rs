@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
-use super::plan::{Identities, stored_pairs};
+use super::plan::Identities;
 use super::{Api, tables};
 use crate::access::Access;
 use crate::site::{Basis, Ceiling, Lowered, Site};
+use crate::store::closing::pairs;
 
 /// The answer.
 #[derive(Debug, Serialize)]
@@ -53,7 +54,7 @@ pub(super) async fn list(api: &Api, access: &Access) -> Listed {
             today: sites.day_of(site, now).to_string(),
             goals: Vec::new(),
             funnels: Vec::new(),
-            pairs: stored_pairs(),
+            pairs: pairs(),
             properties: Vec::new(),
         }
     };

@@ -192,6 +192,22 @@ fn closed_days_answer_one_cut_or_a_pair_that_is_stored_and_say_so() {
         assert_eq!(stored(wrong.clone()), not_stored(field), "{wrong}");
         assert!(planned(wrong, &facts(&[])).is_ok(), "an open day answers it");
     }
+    // What closed days have not kept must not be told as nothing.
+    let pair = json!(["page", "country"]);
+    for wrong in [
+        json!({ "metrics": ["pageviews", "engaged_time"], "dimensions": pair }),
+        json!({ "metrics": ["pageviews", "value"], "dimensions": ["page"], "filters": by("country", &["DE"]) }),
+        json!({ "metrics": ["pageviews", "visits"], "filters": by("page", &["/a"]) }),
+        json!({ "metrics": ["pageviews", "bounce_rate"], "dimensions": ["country"], "filters": by("event", &["x"]) }),
+    ] {
+        assert_eq!(stored(wrong.clone()), not_stored("metrics[1]"), "{wrong}");
+        assert!(planned(wrong, &facts(&[])).is_ok(), "an open day answers it");
+    }
+    let without_ids = Facts { ids: Identities::None, ..facts(&["2026-11-20"]) };
+    assert!(
+        planned(json!({ "metrics": ["visits"], "filters": by("page", &["/a"]) }), &without_ids).is_ok(),
+        "entries, which every event tells"
+    );
     let refusal = planned(json!({ "dimensions": ["page", "os"] }), &closed).unwrap_err();
     assert!(refusal.allowed.contains(&"page".to_owned()) && refusal.allowed.contains(&"page and country".to_owned()));
 }
