@@ -78,7 +78,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("statement", &["config"]),
     ("access", &["privacy::secret"]),
     ("api", &["access", "server::private", "store"]),
-    ("backup", &["config", "server::private", "store"]),
+    ("backup", &["access", "config", "server::private", "store"]),
     // What puts it all together.
     ("insight", &["*"]),
     ("serve", &["*"]),

@@ -1,4 +1,4 @@
-//! Making a backup: tables, configuration and token into a folder that gets its name when it is whole.
+//! Making a backup: tables, configuration and tokens into a folder that gets its name when it is whole.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{BackupError, CONFIG, Entry, FORMAT, MANIFEST, Manifest, Source, Sum, TOKEN, at, create, file_of, sync_folder};
+use super::{BackupError, CONFIG, Entry, FORMAT, MANIFEST, Manifest, Source, Sum, TOKENS, at, create, file_of, sync_folder};
 use crate::clock::{UnixMillis, Zone};
 use crate::limits::{BACKUPS_KEPT, SINK_PIECES_AHEAD};
 use crate::store::errors::Failure;
@@ -52,10 +52,9 @@ async fn fill(source: &Source, draft: &Path, now: UnixMillis) -> Result<Manifest
     for table in present {
         files.push(copy_table(source, table, draft).await?);
     }
-    let config = source.config.as_deref().map(|path| (path, CONFIG));
-    let token = source.data_dir.join(TOKEN);
-    for (from, name) in config.into_iter().chain([(&*token, TOKEN)]) {
-        files.extend(copy_file(from, name, draft).map_err(at(from))?);
+    let config = source.config.iter().map(|path| (path.clone(), CONFIG));
+    for (from, name) in config.chain(TOKENS.map(|name| (source.data_dir.join(name), name))) {
+        files.extend(copy_file(&from, name, draft).map_err(at(&from))?);
     }
     let made = jiff::Timestamp::from_millisecond(now.0).unwrap_or_default().to_string();
     let manifest = Manifest { backup: FORMAT, headcount: env!("CARGO_PKG_VERSION").to_owned(), database, made, files };

@@ -7,6 +7,7 @@
 //! outcomes_daily.tsv   one file for each table of finished figures (store/finished.rs), a line of names, a line of types, then a line a row
 //! headcount.toml       the configuration, if there is a file of it; it may hold a password
 //! private.token        the operator's token
+//! tokens.json          the hashes of the others'
 //! ```
 //!
 //! Never in it: raw rows, the rollup of open days, the spool, the keys and the node's number. A node that came back under an old number would give batch
@@ -40,7 +41,8 @@ const FORMAT: u32 = 1;
 const MANIFEST: &str = "manifest.json";
 /// The configuration's name in a backup, and in a data folder.
 const CONFIG: &str = crate::config::FILE_NAME;
-const TOKEN: &str = crate::server::private::TOKEN_FILE;
+/// The files of the data folder by which people are known again: the operator's token, and the hashes of the others'.
+const TOKENS: [&str; 2] = [crate::server::private::TOKEN_FILE, crate::access::FILE_NAME];
 
 /// Why a backup was not made or not restored. Nothing that ClickHouse quotes is in it.
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +110,7 @@ pub struct Source {
     pub client: Client,
     /// The configuration's file, if there is one.
     pub config: Option<PathBuf>,
-    /// The folder with the operator's token.
+    /// The folder with the tokens.
     pub data_dir: PathBuf,
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use clickhouse::Client;
 use tokio::sync::mpsc;
 
-use super::{BackupError, CONFIG, Entry, FORMAT, MANIFEST, Manifest, Sum, TOKEN, at, create, sync_folder, table_of};
+use super::{BackupError, CONFIG, Entry, FORMAT, MANIFEST, Manifest, Sum, TOKENS, at, create, sync_folder, table_of};
 use crate::limits::{BACKUP_MANIFEST_BYTES, SINK_PIECE_BYTES, SINK_PIECES_AHEAD};
 use crate::store::errors::Failure;
 use crate::store::migrate::{self, MIGRATIONS};
@@ -60,7 +60,7 @@ impl Backup {
 }
 
 fn check(folder: &Path, entry: &Entry) -> Result<(), BackupError> {
-    let known = entry.name == CONFIG || entry.name == TOKEN || table_of(&entry.name).is_some();
+    let known = entry.name == CONFIG || TOKENS.contains(&&*entry.name) || table_of(&entry.name).is_some();
     let path = folder.join(if known { &*entry.name } else { MANIFEST });
     let sum = sum_of(&path).map_err(at(&path))?;
     if known && sum.entry(&entry.name) == *entry { Ok(()) } else { Err(BackupError::Damaged(path)) }
@@ -128,9 +128,8 @@ impl Folder {
                     std::fs::remove_dir_all(&path).map_err(at(&path))?;
                 }
             }
-            let token = data_dir.join(TOKEN);
-            if token.exists() {
-                std::fs::remove_file(&token).map_err(at(&token))?;
+            for token in TOKENS.map(|name| data_dir.join(name)).iter().filter(|path| path.exists()) {
+                std::fs::remove_file(token).map_err(at(token))?;
             }
         } else if !found.is_empty() {
             return Err(BackupError::Occupied { data_dir: data_dir.to_path_buf(), found: found.join(", ") });
@@ -141,7 +140,7 @@ impl Folder {
         Ok(Self { data_dir: data_dir.to_path_buf(), again })
     }
 
-    /// Brings the database to this version and fills its tables, then puts the token where it was.
+    /// Brings the database to this version and fills its tables, then puts the tokens where they were.
     pub async fn fill(&self, backup: &Backup, client: &Client) -> Result<Vec<Restored>, BackupError> {
         let asking = |failure| BackupError::ClickHouse { what: "looking at the database", failure };
         let rows = finished::rows_of_all(client).await.map_err(asking)?;
@@ -156,9 +155,10 @@ impl Folder {
                 restored.push(fill_table(client, table, entry, &backup.folder).await?);
             }
         }
-        if let Some(token) = backup.file(TOKEN)? {
-            let path = self.data_dir.join(TOKEN);
-            create(&path).and_then(|mut file| file.write_all(&token).and_then(|()| file.sync_all())).map_err(at(&path))?;
+        for name in TOKENS {
+            let Some(tokens) = backup.file(name)? else { continue };
+            let path = self.data_dir.join(name);
+            create(&path).and_then(|mut file| file.write_all(&tokens).and_then(|()| file.sync_all())).map_err(at(&path))?;
         }
         Ok(restored)
     }
