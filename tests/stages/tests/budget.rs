@@ -22,18 +22,18 @@ const TOLERANCE: f64 = 0.04;
 /// Form, measure, instructions an event, allocations an event. A measure holds those before it, up to `encode`; `worker` is the whole of
 /// [`headcount::worker`] with its log, from the arrival to the answer.
 const BUDGET: &[(&str, &str, f64, f64)] = &[
-    ("single", "decode", 17_410.0, 1.0),
-    ("single", "consent", 17_760.0, 1.0),
-    ("single", "privacy", 40_490.0, 2.2),
-    ("single", "enrich", 44_340.0, 2.2),
-    ("single", "encode", 47_740.0, 2.2),
-    ("single", "worker", 51_600.0, 3.4),
-    ("batch", "decode", 19_540.0, 0.03),
-    ("batch", "consent", 19_860.0, 0.03),
-    ("batch", "privacy", 37_040.0, 1.23),
-    ("batch", "enrich", 41_640.0, 1.23),
-    ("batch", "encode", 43_240.0, 1.23),
-    ("batch", "worker", 44_290.0, 1.27),
+    ("single", "decode", 16_340.0, 1.0),
+    ("single", "consent", 16_660.0, 1.0),
+    ("single", "privacy", 38_050.0, 1.0),
+    ("single", "enrich", 39_300.0, 1.0),
+    ("single", "encode", 42_690.0, 1.0),
+    ("single", "worker", 46_200.0, 2.2),
+    ("batch", "decode", 18_450.0, 0.02),
+    ("batch", "consent", 18_750.0, 0.02),
+    ("batch", "privacy", 34_520.0, 0.02),
+    ("batch", "enrich", 36_540.0, 0.02),
+    ("batch", "encode", 38_250.0, 0.02),
+    ("batch", "worker", 39_170.0, 0.05),
 ];
 
 /// What one measure came to, for one event.
