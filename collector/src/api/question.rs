@@ -1,6 +1,7 @@
 //! What can be asked: closed lists of metrics, dimensions, ranges, intervals and forms, and a question made of them.
 
 use crate::clock::Day;
+use crate::store::closing::CUTS_OF_VISITS;
 use crate::store::rollup::{ALL, BATCH, DIMENSIONS};
 
 /// A figure.
@@ -122,34 +123,13 @@ pub(crate) struct Dimension {
     pub(crate) of_visit: Option<&'static str>,
 }
 
-/// What a visit has: what it began with, or began and ended on. The names are the columns of `sessions`.
-const OF_VISITS: &[&str] = &[
-    "entry_page",
-    "exit_page",
-    "source",
-    "channel",
-    "referrer",
-    "utm_source",
-    "utm_medium",
-    "utm_campaign",
-    "utm_content",
-    "utm_term",
-    "country",
-    "browser",
-    "os",
-    "device",
-    "screen",
-    "language",
-    "app_version",
-];
-
 impl Dimension {
     /// Every dimension: those of the rollup, whole site and hours apart, and what only visits have.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        let of_visit = |name: &str| OF_VISITS.iter().copied().find(|own| *own == name);
+        let of_visit = |name: &str| CUTS_OF_VISITS.iter().copied().find(|own| *own == name);
         let of_events = DIMENSIONS.iter().filter(|dimension| ![ALL, HOUR, BATCH].contains(&dimension.name));
         let of_events = of_events.map(move |own| Self { name: own.name, of_event: Some(own.text), of_visit: of_visit(own.name) });
-        let of_visits = OF_VISITS.iter().filter(|name| DIMENSIONS.iter().all(|own| own.name != **name));
+        let of_visits = CUTS_OF_VISITS.iter().filter(|name| DIMENSIONS.iter().all(|own| own.name != **name));
         of_events.chain(of_visits.map(|name| Self { name, of_event: None, of_visit: Some(name) }))
     }
 
@@ -270,7 +250,7 @@ mod tests {
     #[test]
     fn every_dimension_of_the_rollup_and_of_visits_can_be_asked_for() {
         let names: Vec<&str> = Dimension::all().map(|dimension| dimension.name).collect();
-        for name in DIMENSIONS.iter().map(|own| own.name).chain(OF_VISITS.iter().copied()) {
+        for name in DIMENSIONS.iter().map(|own| own.name).chain(CUTS_OF_VISITS.iter().copied()) {
             assert_eq!(names.iter().filter(|known| **known == name).count(), usize::from(![ALL, HOUR, BATCH].contains(&name)), "{name}");
         }
     }

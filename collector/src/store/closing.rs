@@ -2,8 +2,9 @@
 
 use super::migrate::without_comments;
 
-/// The cuts of visits. The others are of events, and are those of the open rollup.
-const CUTS: &[&str] = &[
+/// The cuts of visits, by the columns of `sessions`: what a visit began with, or began and ended on. The others are of events, and are those of the open
+/// rollup.
+pub const CUTS_OF_VISITS: &[&str] = &[
     "source",
     "channel",
     "referrer",
@@ -85,7 +86,7 @@ pub fn pairs() -> Vec<Pair> {
 
 /// Every finished cell of a day.
 pub(super) fn cells() -> String {
-    let cuts = CUTS.iter().map(|cut| format!("('{cut}', {cut})")).collect::<Vec<_>>().join(", ");
+    let cuts = CUTS_OF_VISITS.iter().map(|cut| format!("('{cut}', {cut})")).collect::<Vec<_>>().join(", ");
     filled(template!("cells"), &[("cuts", &format!("('all', ''), ('hour', leftPad(toString(hour), 2, '0')), {cuts}"))])
 }
 
@@ -125,7 +126,7 @@ pub(super) fn pair((one, two): Pair) -> String {
         format!("toUInt64(intDiv({sum}, n) * n + if(rand64({lot}) % n < {sum} % n, n, 0)) AS {count}")
     };
     let rounded = COUNTS.iter().enumerate().map(rounded).collect::<Vec<_>>().join(", ");
-    let of_visits = CUTS.contains(&one) && CUTS.contains(&two);
+    let of_visits = CUTS_OF_VISITS.contains(&one) && CUTS_OF_VISITS.contains(&two);
     let alone = two == ENTRY_PAGE;
     let mut parts = Vec::new();
     if !(alone && of_visits) {
