@@ -164,6 +164,8 @@ pub const SEAL_AGAIN_INTERVAL: Duration = Duration::from_secs(1);
 /// How long after a commit that failed the collector says that it cannot write, unless another has succeeded meanwhile. Then it asks for work again:
 /// without any it would never know.
 pub const WRITE_FAILURE_SHOWN: Duration = Duration::from_secs(10);
+/// How long a disk that was full is left alone at most; nobody is let in meanwhile. As long as [`RETRY_AFTER_SECONDS`], so that who comes again finds out.
+pub const ROOM_PATIENCE: Duration = Duration::from_secs(RETRY_AFTER_SECONDS as u64);
 /// Rows that wait for one group commit; a commit that would pass it is refused with 503.
 pub const COMMIT_BYTES: usize = 16 * 1024 * 1024;
 /// Turns of a worker that a commit waits for at most while each brings more rows.

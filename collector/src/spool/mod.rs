@@ -27,6 +27,7 @@ mod pace;
 pub mod parked;
 mod receipt;
 pub mod recover;
+mod room;
 pub mod sealed;
 pub mod seen;
 mod segment;
@@ -44,13 +45,14 @@ use std::time::{Duration, Instant};
 
 use crate::clock::{Clock, UnixMillis};
 use crate::limits::{
-    BATCHES_RESERVED, COMMIT_BYTES, GROWTH_MAX, GROWTH_MIN, JOURNAL_RESERVE_BYTES, LOCK_PATIENCE, SEGMENT_AGE, SEGMENT_BYTES, SEGMENT_ROWS,
-    WRITE_FAILURE_SHOWN,
+    BATCHES_RESERVED, COMMIT_BYTES, GROWTH_MAX, GROWTH_MIN, JOURNAL_RESERVE_BYTES, LOCK_PATIENCE, ROOM_PATIENCE, SEGMENT_AGE,
+    SEGMENT_BYTES, SEGMENT_ROWS, WRITE_FAILURE_SHOWN,
 };
 use batches::Batches;
 use disk::File;
 use format::Header;
 pub use receipt::Receipt;
+use room::Room;
 use sealed::Books;
 pub use sealed::Sealed;
 use seen::Hasher;
@@ -232,6 +234,7 @@ pub struct Gauge {
     failing: AtomicBool,
     /// Commits that have been under way for too long.
     hanging: AtomicU64,
+    room: Room,
 }
 
 impl Gauge {
@@ -251,6 +254,7 @@ impl Gauge {
             failed: Mutex::default(),
             failing: AtomicBool::new(false),
             hanging: AtomicU64::new(0),
+            room: Room::new(ROOM_PATIENCE),
         }
     }
 
@@ -264,9 +268,14 @@ impl Gauge {
         self.bytes_max
     }
 
-    /// Whether nothing more is taken until the sink has made room.
+    /// Whether the spool is at its bound, so that nothing more is taken until the sink has made room.
     pub fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
+    }
+
+    /// Whether more may be brought, as far as room goes: within the spool's bound and on its disk.
+    fn has_room(&self) -> bool {
+        !self.is_full() && !self.room.is_awaited()
     }
 
     /// Synced events that are neither confirmed, parked nor stripped.
@@ -299,9 +308,9 @@ impl Gauge {
         self.events() + self.parked_events() + self.stripped_events() + self.discarded_events() + self.lost_events()
     }
 
-    /// Whether a commit has failed in the last [`WRITE_FAILURE_SHOWN`] and none has succeeded since, or one is under way for too long.
+    /// Whether a commit has failed in the last [`WRITE_FAILURE_SHOWN`] and none has succeeded since, one is under way for too long, or the disk is full.
     pub fn is_failing(&self) -> bool {
-        if self.hanging.load(Ordering::Relaxed) > 0 {
+        if self.hanging.load(Ordering::Relaxed) > 0 || self.room.is_awaited() {
             return true;
         }
         let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -321,6 +330,9 @@ impl Gauge {
             (None, Some(_)) => tracing::info!("the disk takes commits again"),
             _ => {}
         }
+        if let Some(error) = failure {
+            self.room.commit_failed(error, self.bytes());
+        }
         *failed = failure.map(|_| Clock::monotonic());
         self.failing.store(failure.is_some(), Ordering::Relaxed);
     }
@@ -338,10 +350,11 @@ impl Gauge {
     }
 
     fn subtract(&self, bytes: u64) {
-        let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        if before.saturating_sub(bytes) < self.bytes_max / 10 * 9 {
+        let left = self.bytes.fetch_sub(bytes, Ordering::Relaxed).saturating_sub(bytes);
+        if left < self.bytes_max / 10 * 9 {
             self.full.store(false, Ordering::Relaxed);
         }
+        self.room.left(left);
     }
 
     fn events_came(&self, events: u64) {

@@ -118,7 +118,6 @@ impl Syncer {
     /// senders are told: what they will send again must be gone from the disk first.
     pub(super) fn serve(&mut self, mut commit: Commit, tell: impl FnOnce(Completed)) {
         let result = self.commit(&mut commit.writes);
-        self.spool.gauge().commit_ended(result.as_ref().err());
         self.account(&result, commit.claims, commit.at);
         let buffers = commit.writes.into_iter().map(|write| emptied(write.bytes)).collect();
         let (before, after) = match &result {
@@ -127,6 +126,7 @@ impl Syncer {
             Err(_) => (self.batches(), Vec::new()),
         };
         self.seal(&before);
+        self.spool.gauge().commit_ended(result.as_ref().err());
         let result = if leak::planted("failure_overlooked") { Ok(()) } else { result };
         tell(Completed { result, buffers });
         self.seal(&after);

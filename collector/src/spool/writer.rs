@@ -120,7 +120,7 @@ impl Log {
     /// Whether a request may bring rows now. Who asks before it is read saves the work of reading what would be turned away.
     pub fn admits(&self) -> Result<(), Unavailable> {
         let state = self.state.borrow();
-        let admitted = !state.closing && !self.gauge().is_full() && state.pace.admits(state.pending_bytes);
+        let admitted = !state.closing && self.gauge().has_room() && state.pace.admits(state.pending_bytes);
         if admitted { Ok(()) } else { Err(Unavailable) }
     }
 

@@ -10,7 +10,7 @@ use super::super::format::{Request, Seed, begin_frame, finish_frame};
 use super::super::handover;
 use super::super::recover::recover;
 use super::super::seen::Standing;
-use super::super::{Spool, inspect};
+use super::super::{Log, Spool, inspect};
 use super::*;
 use crate::clock::{Day, UnixMillis};
 use crate::row::EVENTS;
@@ -189,10 +189,27 @@ fn a_disk_that_fails_is_shown_until_it_works() {
     let fixture = Fixture::new();
     let gauge = fixture.spool.gauge();
     assert!(!gauge.is_failing());
-    gauge.commit_ended(Some(&io::ErrorKind::StorageFull.into()));
+    gauge.commit_ended(Some(&io::ErrorKind::Other.into()));
     assert!(gauge.is_failing());
     gauge.commit_ended(None);
     assert!(!gauge.is_failing());
+}
+
+#[test]
+fn a_full_disk_lets_nobody_in_until_a_tenth_of_the_spool_is_gone() {
+    let mut fixture = Fixture::new();
+    fixture.commit(&[1], "kept ").unwrap();
+    fixture.seal_all();
+    let log = Log::new(Arc::clone(&fixture.spool), Clock::system());
+    let gauge = fixture.spool.gauge();
+    assert!(log.admits().is_ok() && !gauge.is_failing());
+    gauge.commit_ended(Some(&io::ErrorKind::StorageFull.into()));
+    assert!(log.admits().is_err() && gauge.is_failing());
+    gauge.commit_ended(None);
+    assert!(log.admits().is_err() && gauge.is_failing(), "that a crumb fits is not room");
+    let sealed = fixture.sealed.try_recv().unwrap();
+    sealed.confirm().unwrap();
+    assert!(log.admits().is_ok() && !fixture.spool.gauge().is_failing());
 }
 
 #[test]
