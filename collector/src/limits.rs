@@ -208,6 +208,18 @@ pub const SPOOL_BYTES: (u64, u64, u64) = (SEGMENT_BYTES, 8 << 30, 1 << 44);
 pub const SITE_RULES: usize = 200;
 /// Visitors of a day that a figure with an attribute must have to be shown: least, default, most.
 pub const SITE_K: (u16, u16, u16) = (2, 5, 1_000);
+/// Goals of a site.
+pub const SITE_GOALS: usize = 50;
+/// Funnels of a site.
+pub const SITE_FUNNELS: usize = 20;
+/// Steps of a funnel: least, most.
+pub const FUNNEL_STEPS: (usize, usize) = (2, 10);
+/// Keys of properties that figures of a site may be cut by.
+pub const SITE_PROPERTIES: usize = 20;
+/// Pairs of cuts that a site may keep beyond the usual ones.
+pub const SITE_CUBES: usize = 20;
+/// Bytes of the name of a goal or a funnel.
+pub const DECLARED_NAME_BYTES: usize = 64;
 /// Tokens that the operator has given away and that are still in their file.
 pub const TOKENS: usize = 256;
 /// Bytes of the file that lists them.

@@ -1,5 +1,7 @@
 //! A site: who may send for it, what its visitors' signals mean, and which day it is there.
 
+pub mod declared;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -8,6 +10,7 @@ use foldhash::fast::FixedState;
 use crate::clock::{Day, UnixMillis, Zone};
 use crate::privacy::proxy::Networks;
 use crate::privacy::secret::SecretHash;
+use declared::Declared;
 
 /// The id of the demonstration's site: there without being configured, for the pages of the private listener.
 pub const DEMONSTRATION: &str = "demo";
@@ -35,6 +38,18 @@ pub struct Site {
     pub debug: bool,
     /// How many visitors of a day a figure with an attribute must have to be shown: 2 or more.
     pub k: u16,
+    /// What its owner wants to know beyond what is counted for everybody.
+    pub declared: Declared,
+}
+
+impl Site {
+    /// Whether events of the site may carry a pseudonym at all: without one there are no visitors and no visits.
+    pub fn has_ids(&self) -> bool {
+        match self.policy.basis {
+            Basis::Exempt(Ceiling::Pseudonymous) | Basis::Consent(Lowered::Drop | Lowered::Anonymous) => true,
+            Basis::Exempt(Ceiling::Anonymous) => false,
+        }
+    }
 }
 
 /// Position of a zone in [`Sites::zones`]: at most [`crate::limits::ZONES`] zones are configured.

@@ -45,6 +45,7 @@ pub fn site(id: &str) -> Site {
         secret: None,
         debug: false,
         k: 5,
+        declared: headcount::site::declared::Declared::default(),
     }
 }
 

@@ -5,6 +5,7 @@
 
 use clickhouse::Client;
 use headcount::clock::{Day, UnixMillis};
+use headcount::site::declared::{Declared, Detail};
 use headcount::store::close::{Closing, Step, Thresholds};
 use headcount::store::days::{self, What, ZoneDay};
 use headcount::store::migrate::migrate;
@@ -22,7 +23,12 @@ fn utc(day: Day) -> ZoneDay {
 }
 
 fn thresholds(k: u64) -> Thresholds {
-    Thresholds { sites: vec!["a".to_owned(), "anonymous".to_owned()], ks: vec![k, k], without: vec!["anonymous".to_owned()] }
+    Thresholds {
+        sites: vec!["a".to_owned(), "anonymous".to_owned()],
+        ks: vec![k, k],
+        without: vec!["anonymous".to_owned()],
+        ..Thresholds::default()
+    }
 }
 
 /// Events of a day: of each (page, country, source), so many visitors with one page view each; their pseudonyms begin at `first`.
@@ -177,6 +183,36 @@ async fn of_a_pair_the_thousand_largest_cells_are_kept() {
     close(&client, MONDAY, MONDAY, 5).await;
     let kept = "SELECT count() FROM rollup_closed WHERE dimension = 'page' AND dimension2 = 'country'";
     assert_eq!(number(&client, kept).await, headcount::limits::PAIR_CELLS);
+}
+
+#[tokio::test]
+async fn a_site_keeps_the_pairs_that_it_declares_beside_the_usual_ones_or_in_their_place() {
+    let (_engine, client) = fresh("declared_pairs").await;
+    for (index, site) in ["a", "more", "fewer"].into_iter().enumerate() {
+        arrive(&client, site, MONDAY, 1_000 * (index as u64 + 1), &[("/", "DE", "Google", 20), ("/b", "FR", "Google", 30)]).await;
+    }
+    let more = Declared { cubes: vec![("page", "exit_page"), ("source", "page")], ..Declared::default() };
+    let fewer = Declared { detail: Detail::Totals, cubes: vec![("country", "exit_page")], ..Declared::default() };
+    let thresholds = Thresholds { declared: vec![("more".to_owned(), more), ("fewer".to_owned(), fewer)], ..thresholds(5) };
+    let day = utc(MONDAY);
+    Closing { client: &client, day: &day, through: MONDAY, thresholds: &thresholds, now: NOW }.run().await.unwrap();
+    let pairs = |site: &'static str| {
+        let sql = format!(
+            "SELECT DISTINCT concat(dimension, ' ', dimension2) AS pair FROM rollup_closed WHERE site = '{site}' AND dimension2 != '' ORDER BY pair"
+        );
+        let client = client.clone();
+        async move { client.query_raw(&sql).fetch_all::<String>().await.unwrap() }
+    };
+    assert_eq!(pairs("fewer").await, ["country exit_page"]);
+    let (mut usual, more) = (pairs("a").await, pairs("more").await);
+    assert!(usual.contains(&"page country".to_owned()) && !usual.contains(&"page exit_page".to_owned()), "{usual:?}");
+    usual.push("page exit_page".to_owned());
+    usual.sort();
+    assert_eq!(more, usual);
+    let kept = "SELECT concat(site, ' ', value, ' ', value2, ' ', toString(visitors), ' ', toString(pageviews)) AS line FROM rollup_closed \
+        WHERE dimension2 = 'exit_page' AND site IN ('more', 'fewer') ORDER BY line";
+    let kept: Vec<String> = client.query_raw(kept).fetch_all().await.unwrap();
+    assert_eq!(kept, ["fewer DE / 20 20", "fewer FR /b 30 30", "more / / 20 20", "more /b /b 30 30"]);
 }
 
 /// Everything that a closing leaves, but for the lots.

@@ -22,7 +22,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("days", &[]),
     ("tally", &[]),
     ("row", &[]),
-    ("config", &["privacy::proxy", "privacy::secret"]),
+    // Which cuts a site may name is what closing can keep.
+    ("config", &["privacy::proxy", "privacy::secret", "store::closing"]),
     ("telemetry", &["config", "privacy::keys"]),
     ("shutdown", &[]),
     ("instance", &[]),

@@ -11,6 +11,7 @@ use super::{Api, read, tables};
 use crate::access::Access;
 use crate::server::private::Reply;
 use crate::site::{Site, Sites};
+use crate::store::closing::pairs;
 
 /// Answers the question in `body`.
 pub(super) async fn query(api: &Api, access: &Access, body: &[u8]) -> Result<Reply, Refusal> {
@@ -29,6 +30,7 @@ pub(super) async fn query(api: &Api, access: &Access, body: &[u8]) -> Result<Rep
         site: site.id.to_string(),
         k: site.k,
         ids,
+        pairs: pairs(&site.declared),
         closed: known.closed,
         first_day: first.get(&*site.id).copied(),
         hour: zone.hour_of(now),

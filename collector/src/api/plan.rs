@@ -14,7 +14,7 @@ use super::refusal::{Reason, Refusal};
 use super::template::{self, Amounts, Hours, Tells, Weight};
 use crate::clock::Day;
 use crate::leak;
-use crate::store::closing::pairs;
+use crate::store::closing::Pair;
 use crate::store::rollup::ALL;
 
 /// What is known of the site before a question about it is planned.
@@ -26,6 +26,8 @@ pub(crate) struct Facts {
     pub(crate) k: u16,
     /// Whether its visitors have ids.
     pub(crate) ids: Identities,
+    /// The cuts of its closed days that are kept together.
+    pub(crate) pairs: Vec<Pair>,
     /// The closed days of the zone among those that are asked for.
     pub(crate) closed: Vec<Day>,
     /// The first day with figures.
@@ -191,8 +193,8 @@ impl Planning<'_> {
         let (stored, swapped) = match *cut {
             [] => ([if self.hours() == Hours::Each { HOUR } else { ALL }, ""], false),
             [one] => ([one, ""], false),
-            [one, two] => pair(one, two)?,
-            _ => return Err(not_stored()),
+            [one, two] => self.pair(one, two)?,
+            _ => return Err(self.not_stored()),
         };
         self.text("dimension1", stored[0]);
         self.text("dimension2", stored[1]);
@@ -360,6 +362,22 @@ impl Planning<'_> {
         order.join(", ")
     }
 
+    /// Two cuts in the order in which they are stored, and whether that is the other one.
+    fn pair(&self, one: &'static str, two: &'static str) -> Result<([&'static str; 2], bool), Refusal> {
+        let pairs = &self.facts.pairs;
+        if pairs.contains(&(one, two)) {
+            return Ok(([one, two], false));
+        }
+        if pairs.contains(&(two, one)) { Ok(([two, one], true)) } else { Err(self.not_stored()) }
+    }
+
+    /// With everything that closed days can be asked for.
+    fn not_stored(&self) -> Refusal {
+        let pairs = self.facts.pairs.iter().map(|(one, two)| format!("{one} and {two}"));
+        let allowed = Dimension::all().map(|own| own.name.to_owned()).chain(pairs);
+        Refusal::at("dimensions", Reason::NotStored).allowing(allowed)
+    }
+
     fn text(&mut self, name: &str, value: &str) {
         self.bind(name, Parameter::Text(value.to_owned()));
     }
@@ -386,19 +404,4 @@ fn padded(texts: &[String]) -> [&str; 2] {
 
 fn not_empty(texts: &[String]) -> String {
     texts.iter().flat_map(|text| [" AND ", text, " != ''"]).collect()
-}
-
-fn pair(one: &'static str, two: &'static str) -> Result<([&'static str; 2], bool), Refusal> {
-    let pairs = pairs();
-    if pairs.contains(&(one, two)) {
-        return Ok(([one, two], false));
-    }
-    if pairs.contains(&(two, one)) { Ok(([two, one], true)) } else { Err(not_stored()) }
-}
-
-/// With everything that closed days can be asked for.
-fn not_stored() -> Refusal {
-    let pairs = pairs().into_iter().map(|(one, two)| format!("{one} and {two}"));
-    let allowed = Dimension::all().map(|own| own.name.to_owned()).chain(pairs);
-    Refusal::at("dimensions", Reason::NotStored).allowing(allowed)
 }

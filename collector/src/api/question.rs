@@ -4,6 +4,8 @@ use crate::clock::Day;
 use crate::store::closing::CUTS_OF_VISITS;
 use crate::store::rollup::{ALL, BATCH, DIMENSIONS};
 
+pub(crate) use crate::store::rollup::HOUR;
+
 /// A figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Metric {
@@ -147,9 +149,6 @@ impl Dimension {
         }
     }
 }
-
-/// The rollup's dimension of the hours of a day.
-pub(crate) const HOUR: &str = "hour";
 
 /// Which values of a dimension are looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::plan::Identities;
 use super::{Api, tables};
 use crate::access::Access;
-use crate::site::{Basis, Ceiling, Lowered, Site};
+use crate::site::Site;
+use crate::site::declared::Funnel;
 use crate::store::closing::pairs;
 
 /// The answer.
@@ -28,9 +29,17 @@ struct Entry {
     open_from: Option<String>,
     today: String,
     goals: Vec<&'static str>,
-    funnels: Vec<&'static str>,
+    funnels: Vec<Way>,
     pairs: Vec<(&'static str, &'static str)>,
     properties: Vec<&'static str>,
+}
+
+/// A funnel.
+#[derive(Debug, Serialize)]
+struct Way {
+    name: Box<str>,
+    /// The page or the event of each step.
+    steps: Vec<String>,
 }
 
 /// Lists them.
@@ -53,18 +62,19 @@ pub(super) async fn list(api: &Api, access: &Access) -> Listed {
             open_from: closed.get(zone).map(|day| day.next()).or(first_day).map(|day| day.to_string()),
             today: sites.day_of(site, now).to_string(),
             goals: Vec::new(),
-            funnels: Vec::new(),
-            pairs: pairs(),
+            funnels: site.declared.funnels.iter().map(way).collect(),
+            pairs: pairs(&site.declared),
             properties: Vec::new(),
         }
     };
     Listed { role: access.role().label(), sites: seen.iter().map(entry).collect() }
 }
 
-/// Whether events of the site may carry a pseudonym at all.
+fn way(funnel: &Funnel) -> Way {
+    Way { name: funnel.name.clone(), steps: funnel.steps.iter().map(|step| step.text().to_owned()).collect() }
+}
+
+/// Whether its visitors have ids.
 pub(super) fn identities(site: &Site) -> Identities {
-    match site.policy.basis {
-        Basis::Exempt(Ceiling::Pseudonymous) | Basis::Consent(Lowered::Drop | Lowered::Anonymous) => Identities::OfADay,
-        Basis::Exempt(Ceiling::Anonymous) => Identities::None,
-    }
+    if site.has_ids() { Identities::OfADay } else { Identities::None }
 }

@@ -8,6 +8,8 @@ use super::read;
 use super::refusal::{Reason, Refusal};
 use crate::clock::Day;
 use crate::leak;
+use crate::site::declared::Declared;
+use crate::store::closing::pairs;
 
 fn today() -> Day {
     "2026-11-23".parse().unwrap()
@@ -95,6 +97,7 @@ fn facts(closed: &[&str]) -> Facts {
         site: "a".into(),
         k: 5,
         ids: Identities::OfADay,
+        pairs: pairs(&Declared::default()),
         closed: closed.iter().map(|day| day.parse().unwrap()).collect(),
         first_day: None,
         hour: 12,

@@ -23,6 +23,7 @@ pub(crate) fn site(id: &str) -> Site {
         secret: None,
         debug: false,
         k: 5,
+        declared: crate::site::declared::Declared::default(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! flag over the variable. What would collect more than Headcount promises is refused here, and the refusal names the promise.
 
 mod build;
+mod declared;
 mod fault;
 mod places;
 mod sites;

@@ -1,6 +1,7 @@
 //! `[[site]]` -> [`Sites`]: ids, hosts, zones and policies.
 
 use super::build::{networks_of, quoted};
+use super::declared;
 use super::fault::{Fault, Promise};
 use super::written;
 use crate::clock::Zone;
@@ -8,6 +9,7 @@ use crate::leak;
 use crate::limits;
 use crate::privacy::proxy::Networks;
 use crate::privacy::secret::SecretHash;
+use crate::site::declared::Declared;
 use crate::site::{Basis, Ceiling, DEMONSTRATION, Hosts, Lowered, PathRules, Policy, Site, Sites, ZoneIndex};
 
 type Judged<T> = Result<T, Fault>;
@@ -54,13 +56,21 @@ fn unconfigured(id: &str, index: usize, zone: ZoneIndex, hosts: &[&str]) -> Site
         secret: None,
         debug: true,
         k: limits::SITE_K.1,
+        declared: Declared::default(),
     }
 }
 
 fn site(written: written::Site, index: usize, zones: &mut Zones) -> Judged<Site> {
     let id = id(written.id)?;
     let hosts = hosts(&id, written.hosts, written.any_host)?;
-    Ok(Site {
+    let declared = declared::Written {
+        goals: written.goal,
+        funnels: written.funnel,
+        properties: written.properties,
+        cubes: written.cubes,
+        detail: written.detail,
+    };
+    let site = Site {
         index,
         hosts,
         zone: zones.index_of(written.timezone.as_deref().unwrap_or("UTC"))?,
@@ -79,8 +89,16 @@ fn site(written: written::Site, index: usize, zones: &mut Zones) -> Judged<Site>
         secret: written.secret_sha256.as_deref().map(secret).transpose()?,
         debug: written.debug,
         k: threshold(written.k)?,
+        declared: declared::build(declared)?,
         id,
-    })
+    };
+    if !site.has_ids() && !site.declared.funnels.is_empty() {
+        return Err(Fault::about(
+            "funnel",
+            "has no meaning with consent.ceiling = \"anonymous\": without ids there are no visits to follow",
+        ));
+    }
+    Ok(site)
 }
 
 fn id(written: Option<String>) -> Judged<Box<str>> {

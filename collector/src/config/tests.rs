@@ -1,5 +1,7 @@
 //! Tests of the configuration: its defaults, its errors, and what it refuses for a promise's sake.
 
+mod declared;
+
 use super::*;
 use crate::site::{Basis, Ceiling, Lowered};
 

@@ -148,6 +148,42 @@ pub(super) struct Site {
     pub(super) debug: bool,
     pub(super) k: Option<i64>,
     pub(super) secret_sha256: Option<String>,
+    #[serde(default)]
+    pub(super) properties: Vec<String>,
+    #[serde(default)]
+    pub(super) cubes: Vec<Vec<String>>,
+    pub(super) detail: Option<String>,
+    #[serde(default)]
+    pub(super) goal: Vec<Goal>,
+    #[serde(default)]
+    pub(super) funnel: Vec<Funnel>,
+}
+
+/// `[[site.goal]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Goal {
+    pub(super) name: Option<String>,
+    pub(super) page: Option<String>,
+    pub(super) event: Option<String>,
+    pub(super) value: Option<String>,
+}
+
+/// `[[site.funnel]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Funnel {
+    pub(super) name: Option<String>,
+    #[serde(default)]
+    pub(super) steps: Vec<Step>,
+}
+
+/// One of a funnel's `steps`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Step {
+    pub(super) page: Option<String>,
+    pub(super) event: Option<String>,
 }
 
 /// `[site.consent]`

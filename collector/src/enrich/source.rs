@@ -188,6 +188,7 @@ mod tests {
             secret: None,
             debug: false,
             k: 5,
+            declared: crate::site::declared::Declared::default(),
         }
     }
 

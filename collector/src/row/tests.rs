@@ -38,6 +38,7 @@ fn site() -> Site {
         secret: None,
         debug: false,
         k: 5,
+        declared: crate::site::declared::Declared::default(),
     }
 }
 

@@ -16,7 +16,8 @@ use crate::days::Intake;
 use crate::limits::{CLOSE_INTERVAL, CLOSE_MARGIN, DAYS_INTERVAL, RETENTION_INTERVAL, STRIP_AFTER, VISITS_INTERVAL, VISITS_SHARE};
 use crate::row::EVENTS;
 use crate::shutdown::Stop;
-use crate::site::{Basis, Ceiling, Sites};
+use crate::site::Sites;
+use crate::site::declared::Declared;
 use crate::spool::format::Header;
 use crate::spool::inspect;
 use crate::store::close::{Closing, Thresholds};
@@ -196,7 +197,10 @@ fn thresholds(sites: &Sites) -> Thresholds {
     for site in sites.iter() {
         thresholds.sites.push(site.id.to_string());
         thresholds.ks.push(site.k.into());
-        if matches!(site.policy.basis, Basis::Exempt(Ceiling::Anonymous)) {
+        if site.declared != Declared::default() {
+            thresholds.declared.push((site.id.to_string(), site.declared.clone()));
+        }
+        if !site.has_ids() {
             thresholds.without.push(site.id.to_string());
         }
     }

@@ -30,13 +30,14 @@ use clickhouse::{Client, Row};
 use serde::Deserialize;
 
 use super::client::within;
-use super::closing::{self, Span, pairs};
+use super::closing::{self, Of, Span};
 use super::days::{self, What, ZoneDay, of, run};
 use super::errors::Failure;
 use super::visits;
 use crate::clock::{Day, UnixMillis};
 use crate::leak;
 use crate::limits::{ENGINE_SPILL_BYTES, PAIR_CELLS, SITE_K};
+use crate::site::declared::Declared;
 
 /// The cut of a mark: what bears one is in the table whole.
 pub const DONE: &str = "~done";
@@ -50,6 +51,8 @@ pub struct Thresholds {
     pub ks: Vec<u64>,
     /// Sites without pseudonyms: twice as many entries count instead of visitors.
     pub without: Vec<String>,
+    /// What sites declare, of those that declare anything.
+    pub declared: Vec<(String, Declared)>,
 }
 
 /// One step of closing a day.
@@ -219,8 +222,9 @@ impl Closing<'_> {
         match span {
             Span::Day => {
                 run(fill(&closing::named())).await?;
-                for pair in pairs() {
-                    run(fill(&closing::pair(pair)).param("cells", PAIR_CELLS)).await?;
+                for kept in closing::kept_pairs(&self.thresholds.declared) {
+                    let (Of::These(whose) | Of::AllBut(whose)) = &kept.of;
+                    run(fill(&closing::pair(&kept)).param("cells", PAIR_CELLS).param("whose", whose)).await?;
                 }
             }
             Span::Week | Span::Month => run(fill(&closing::span(span))).await?,
@@ -265,7 +269,7 @@ impl Closing<'_> {
 
     /// `sql` with the parameters that decide what is named. It spills to the disk rather than fill the engine's memory.
     fn with_thresholds(&self, sql: &str) -> Query {
-        let Thresholds { sites, ks, without } = self.thresholds;
+        let Thresholds { sites, ks, without, .. } = self.thresholds;
         let query = self.about(sql).param("sites", sites).param("ks", ks).param("without", without).param("k", u64::from(SITE_K.1));
         query.with_setting("max_threads", "1").with_setting("max_bytes_before_external_group_by", ENGINE_SPILL_BYTES.to_string())
     }

@@ -1,6 +1,8 @@
 //! The SQL of closing a day: templates in `schema/closing/`, put together from constants of ours. What is about a day or a site travels as a parameter.
 
 use super::migrate::without_comments;
+use super::rollup;
+use crate::site::declared::{Declared, Detail};
 
 /// The cuts of visits, by the columns of `sessions`: what a visit began with, or began and ended on. The others are of events, and are those of the open
 /// rollup.
@@ -21,10 +23,14 @@ pub const CUTS_OF_VISITS: &[&str] = &[
     "language",
     "app_version",
     ENTRY_PAGE,
-    "exit_page",
+    EXIT_PAGE,
 ];
 
 const ENTRY_PAGE: &str = "entry_page";
+const EXIT_PAGE: &str = "exit_page";
+
+/// Those that events know only through their visit.
+const OF_VISITS_ALONE: &[&str] = &[ENTRY_PAGE, EXIT_PAGE];
 
 /// The counts of a pair's cell, each rounded by a lot of its own.
 const COUNTS: &[&str] = &[
@@ -71,11 +77,33 @@ impl Span {
     }
 }
 
+/// Every cut that a pair can be made of: those of events and of visits, but for the whole site and its hours.
+pub fn cuts() -> impl Iterator<Item = &'static str> {
+    let of_events = rollup::DIMENSIONS.iter().map(|own| own.name).filter(|name| ![rollup::ALL, rollup::HOUR, rollup::BATCH].contains(name));
+    let of_visits = CUTS_OF_VISITS.iter().copied().filter(|name| rollup::DIMENSIONS.iter().all(|own| own.name != *name));
+    of_events.chain(of_visits)
+}
+
 /// Two cuts that are kept together for closed days, in the order in which they are stored.
 pub type Pair = (&'static str, &'static str);
 
-/// Every pair that is kept.
-pub fn pairs() -> Vec<Pair> {
+/// The pairs that are kept of a site, which may declare more and fewer than the usual ones.
+pub fn pairs(declared: &Declared) -> Vec<Pair> {
+    let mut pairs = match declared.detail {
+        Detail::Pairs => usual_pairs(),
+        Detail::Totals => Vec::new(),
+    };
+    for (one, two) in &declared.cubes {
+        if !pairs.contains(&(one, two)) && !pairs.contains(&(two, one)) {
+            // What only visits have comes second.
+            pairs.push(if OF_VISITS_ALONE.contains(one) { (two, one) } else { (one, two) });
+        }
+    }
+    pairs
+}
+
+/// The pairs that are kept of a site that says nothing.
+fn usual_pairs() -> Vec<Pair> {
     const LEFT: &[&str] = &["page", "event"];
     const MIDDLE: &[&str] = &["source", "channel", "utm_campaign"];
     const RIGHT: &[&str] = &["country", "device", ENTRY_PAGE];
@@ -119,38 +147,73 @@ pub(super) fn span(span: Span) -> String {
     filled(template!("span"), &[("waiting", &waiting), ("candidates", &candidates), ("held_back", &held_back)])
 }
 
+/// A pair, and which sites keep it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) pair: Pair,
+    pub(super) of: Of,
+}
+
+/// Some sites, or all but some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    These(Vec<String>),
+    AllBut(Vec<String>),
+}
+
+/// Every pair that any site keeps. Of a site that declares nothing, or is no longer configured, the usual ones are.
+pub(super) fn kept_pairs(declared: &[(String, Declared)]) -> Vec<Kept> {
+    let usual = usual_pairs();
+    let mut all = usual.clone();
+    for pair in declared.iter().flat_map(|(_, own)| pairs(own)) {
+        if !all.contains(&pair) {
+            all.push(pair);
+        }
+    }
+    let kept = |pair: Pair| {
+        let (keep, leave): (Vec<_>, Vec<_>) = declared.iter().partition(|(_, own)| pairs(own).contains(&pair));
+        let names = |of: Vec<&(String, Declared)>| of.into_iter().map(|(site, _)| site.clone()).collect();
+        Kept { pair, of: if usual.contains(&pair) { Of::AllBut(names(leave)) } else { Of::These(names(keep)) } }
+    };
+    all.into_iter().map(kept).collect()
+}
+
 /// The cells of a pair.
-pub(super) fn pair((one, two): Pair) -> String {
+pub(super) fn pair(Kept { pair: (one, two), of }: &Kept) -> String {
     let rounded = |(lot, count): (usize, &&str)| {
         let sum = format!("sum(cell.{count})");
         format!("toUInt64(intDiv({sum}, n) * n + if(rand64({lot}) % n < {sum} % n, n, 0)) AS {count}")
     };
     let rounded = COUNTS.iter().enumerate().map(rounded).collect::<Vec<_>>().join(", ");
-    let of_visits = CUTS_OF_VISITS.contains(&one) && CUTS_OF_VISITS.contains(&two);
-    let alone = two == ENTRY_PAGE;
+    let of_visits = CUTS_OF_VISITS.contains(one) && CUTS_OF_VISITS.contains(two);
+    let alone = OF_VISITS_ALONE.contains(two);
+    let whose = match of {
+        Of::These(_) => "has({whose:Array(String)}, toString(site))",
+        Of::AllBut(_) => "NOT has({whose:Array(String)}, toString(site))",
+    };
     let mut parts = Vec::new();
     if !(alone && of_visits) {
-        // An event knows its visit's first page only through the visit.
-        let visits = "(SELECT *, visit.entry_page AS entry_page FROM events ASOF INNER JOIN \
-            (SELECT site, visitor, start, entry_page FROM sessions WHERE zone = {zone:String} AND day = {day:Date}) AS visit \
+        // An event knows its visit's first page, and its last, only through the visit.
+        let visits = "(SELECT *, visit.entry_page AS entry_page, visit.exit_page AS exit_page FROM events ASOF INNER JOIN \
+            (SELECT site, visitor, start, entry_page, exit_page FROM sessions WHERE zone = {zone:String} AND day = {day:Date}) AS visit \
             ON events.site = visit.site AND events.visitor = visit.visitor AND events.time >= visit.start \
             WHERE zone = {zone:String} AND day = {day:Date})";
         let source = if alone { visits } else { "events" };
-        let text = |cut| if cut == "event" { "source.name".to_owned() } else { format!("source.{cut}") };
+        let text = |cut: &str| if cut == "event" { "source.name".to_owned() } else { format!("source.{cut}") };
         let events = template!("pair_events");
-        parts.push(filled(events, &[("one_of", &text(one)), ("two_of", &text(two)), ("source", source)]));
+        parts.push(filled(events, &[("one_of", &text(one)), ("two_of", &text(two)), ("source", source), ("whose", whose)]));
     }
     if of_visits {
         // Where events tell the rest, visits must not tell it again.
         let [visitors, pageviews, events] =
             if alone { ["uniqExact(visit.visitor)", "sum(visit.pageviews)", "sum(visit.events)"] } else { ["0", "0", "0"] };
-        let blanks = [("one", one), ("two", two), ("visitors", visitors), ("pageviews", pageviews), ("events", events)];
+        let blanks = [("one", *one), ("two", *two), ("visitors", visitors), ("pageviews", pageviews), ("events", events), ("whose", whose)];
         parts.push(filled(template!("pair_visits"), &blanks));
     }
     // The names of the columns decide, not their order.
     let columns = format!("site, value, value2, {}", COUNTS.join(", "));
     let parts: Vec<String> = parts.iter().map(|part| format!("SELECT {columns} FROM ({part})")).collect();
-    let blanks = [("one", one), ("two", two), ("rounded", &rounded), ("cells_of", &parts.join(" UNION ALL "))];
+    let blanks = [("one", *one), ("two", *two), ("rounded", &*rounded), ("cells_of", &*parts.join(" UNION ALL "))];
     filled(template!("pair"), &blanks)
 }
 
@@ -170,7 +233,9 @@ mod tests {
     #[test]
     fn no_template_has_a_blank_left() {
         let mut all = vec![cells(), waiting(), named(), span(Span::Week), span(Span::Month)];
-        all.extend(pairs().into_iter().map(pair));
+        let cubes = vec![("page", "exit_page"), ("entry_page", "exit_page"), ("since_first", "network")];
+        let declared = [("a".to_owned(), Declared { cubes, ..Declared::default() })];
+        all.extend(kept_pairs(&declared).iter().map(pair));
         for sql in all {
             for blank in sql.split('{').skip(1) {
                 let blank = blank.split('}').next().unwrap_or_default();
@@ -181,10 +246,30 @@ mod tests {
 
     #[test]
     fn the_default_pairs_are_kept() {
-        let pairs = pairs();
+        let pairs = pairs(&Declared::default());
         assert_eq!(pairs.len(), 2 * 6 + 3 * 3 + 1);
         for pair in [("page", "utm_campaign"), ("event", "entry_page"), ("channel", "device"), ("country", "device")] {
             assert!(pairs.contains(&pair), "{pair:?}");
         }
+    }
+
+    #[test]
+    fn a_site_keeps_more_pairs_and_fewer() {
+        let cubes = vec![("entry_page", "browser"), ("country", "page"), ("page", "browser")];
+        let more = Declared { cubes: cubes.clone(), ..Declared::default() };
+        let added: Vec<Pair> = pairs(&more).split_off(usual_pairs().len());
+        assert_eq!(added, [("browser", "entry_page"), ("page", "browser")], "what is kept anyway is not kept twice");
+        let fewer = Declared { detail: Detail::Totals, ..Declared::default() };
+        assert_eq!(pairs(&fewer), []);
+        let few = Declared { detail: Detail::Totals, cubes: cubes[2..].to_vec(), ..Declared::default() };
+        assert_eq!(pairs(&few), [("page", "browser")]);
+
+        let [a, b, c] = ["a", "b", "c"].map(str::to_owned);
+        let kept = kept_pairs(&[(a.clone(), more), (b.clone(), fewer), (c.clone(), few)]);
+        let of = |pair: Pair| kept.iter().find(|kept| kept.pair == pair).map(|kept| kept.of.clone());
+        assert_eq!(of(("page", "country")), Some(Of::AllBut(vec![b, c.clone()])));
+        assert_eq!(of(("page", "browser")), Some(Of::These(vec![a.clone(), c])));
+        assert_eq!(of(("browser", "entry_page")), Some(Of::These(vec![a])));
+        assert_eq!(kept.len(), usual_pairs().len() + 2);
     }
 }

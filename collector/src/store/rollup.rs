@@ -12,13 +12,16 @@ pub struct Dimension {
 /// The whole site.
 pub const ALL: &str = "all";
 
+/// The hours of its day.
+pub const HOUR: &str = "hour";
+
 /// Not a dimension: the cell that proves that the rollup has a batch. Its value is `node/batch`.
 pub const BATCH: &str = "~batch";
 
 /// Every dimension. The whole-site cell comes first and the batch's proof last; between them the order is free, and a new one is a new line.
 pub const DIMENSIONS: &[Dimension] = &[
     Dimension { name: ALL, text: "''" },
-    Dimension { name: "hour", text: "leftPad(toString(source.hour), 2, '0')" },
+    Dimension { name: HOUR, text: "leftPad(toString(source.hour), 2, '0')" },
     Dimension { name: "page", text: "source.page" },
     Dimension { name: "source", text: "source.source" },
     Dimension { name: "channel", text: "source.channel" },
