@@ -4,13 +4,18 @@
 //! in `tokens.json` in the data folder: an id to call it by, its SHA-256, its role and sites, when it was made and when it ends. The token itself is
 //! printed once and kept nowhere. It has 256 random bits, so a slow hash would cost time and add nothing.
 //!
-//! Only the command line writes the file, whole and renamed into its place; the collector reads it anew each time that somebody shows a token or comes back
-//! with a login. So a token that is revoked is dead at once, and nothing has to be told. A file that cannot be read admits nobody.
+//! Links to the figures of one site, for everybody who has the link, are kept in the same manner in a file of their own, `shares.json`: what is in one file is
+//! nothing to those who read the other.
+//!
+//! Only the command line writes the files, each whole and renamed into its place; the collector reads them anew each time that somebody shows a token or comes back
+//! with a login ([`Remembered`]: only if the file has changed). So a token that is revoked is dead at once, and nothing has to be told. A file that cannot be
+//! read admits nobody.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
@@ -19,8 +24,11 @@ use crate::clock::UnixMillis;
 use crate::limits::{TOKENS, TOKENS_FILE_BYTES};
 use crate::privacy::secret::SecretHash;
 
-/// The file in `data_dir`, readable by its owner alone.
+/// The file of tokens in `data_dir`, readable by its owner alone.
 pub const FILE_NAME: &str = "tokens.json";
+
+/// The file of links, beside it.
+pub const SHARES_FILE_NAME: &str = "shares.json";
 
 /// What somebody who has shown a token may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +37,8 @@ pub enum Access {
     Admin,
     /// To look at the figures of these sites.
     Analyst(Vec<Box<str>>),
+    /// To look at the closed days of this site, as everybody may who has a link to them.
+    Public(Box<str>),
 }
 
 impl Access {
@@ -37,6 +47,7 @@ impl Access {
         match self {
             Self::Admin => true,
             Self::Analyst(sites) => sites.iter().any(|own| **own == *site),
+            Self::Public(own) => **own == *site,
         }
     }
 
@@ -45,6 +56,7 @@ impl Access {
         match self {
             Self::Admin => Role::Admin,
             Self::Analyst(_) => Role::Analyst,
+            Self::Public(_) => Role::Public,
         }
     }
 }
@@ -57,6 +69,9 @@ pub enum Role {
     Admin,
     /// Sees the figures of some sites.
     Analyst,
+    /// Sees the closed days of one site: who has a link, not a token.
+    #[value(skip)]
+    Public,
 }
 
 impl Role {
@@ -65,6 +80,7 @@ impl Role {
         match self {
             Self::Admin => "admin",
             Self::Analyst => "analyst",
+            Self::Public => "public",
         }
     }
 }
@@ -79,7 +95,7 @@ pub struct Grant {
     pub sha256: String,
     /// What it is for.
     pub role: Role,
-    /// Which sites an analyst sees; empty for an admin.
+    /// Which sites an analyst sees; the one site of a link; empty for an admin.
     pub sites: Vec<Box<str>>,
     /// When it was made, in milliseconds since 1970.
     pub made: i64,
@@ -98,6 +114,7 @@ impl Grant {
         match self.role {
             Role::Admin => Access::Admin,
             Role::Analyst => Access::Analyst(self.sites.clone()),
+            Role::Public => Access::Public(self.sites.first().cloned().unwrap_or_default()),
         }
     }
 }
@@ -109,10 +126,10 @@ pub enum AccessError {
     #[error("{}: holds no list of tokens", .0.display())]
     Unreadable(PathBuf),
     /// It is full.
-    #[error("there are {TOKENS} tokens already: revoke one that is not needed (`headcount token ls`)")]
+    #[error("there are {TOKENS} already: revoke one that is not needed (`ls` lists them)")]
     TooMany,
     /// There is no token of that id.
-    #[error("there is no token {0:?} (`headcount token ls` lists them)")]
+    #[error("there is none of the name {0:?} (`ls` lists them)")]
     Unknown(String),
     /// The file or its folder cannot be used.
     #[error("{}: cannot be used", file.display())]
@@ -125,24 +142,27 @@ pub enum AccessError {
     },
 }
 
-/// The tokens of a data folder.
+/// The tokens of a data folder, or its links.
 #[derive(Clone, Debug)]
 pub struct Tokens {
     data_dir: PathBuf,
+    name: &'static str,
 }
 
 impl Tokens {
     /// Those of `data_dir`; nothing is read yet.
     pub fn of(data_dir: &Path) -> Self {
-        Self { data_dir: data_dir.to_path_buf() }
+        Self { data_dir: data_dir.to_path_buf(), name: FILE_NAME }
+    }
+
+    /// The links of `data_dir`; nothing is read yet.
+    pub fn shares(data_dir: &Path) -> Self {
+        Self { data_dir: data_dir.to_path_buf(), name: SHARES_FILE_NAME }
     }
 
     /// What the token `shown` is, if it is one that holds. Takes the same time whichever it is: every hash is compared.
     pub fn shown(&self, shown: &[u8], now: UnixMillis) -> Option<Grant> {
-        let hash = SecretHash::of(shown);
-        let matching = |grant: &Grant| SecretHash::from_hex(&grant.sha256).is_some_and(|own| own.matches(&hash));
-        let found = self.known().into_iter().fold(None, |found, grant| if matching(&grant) { Some(grant) } else { found });
-        found.filter(|grant| grant.holds(now))
+        among(&self.known(), shown, now)
     }
 
     /// The token of that id, if it has not been revoked and holds.
@@ -207,7 +227,7 @@ impl Tokens {
     }
 
     fn write(&self, grants: &[Grant]) -> io::Result<()> {
-        let draft = self.data_dir.join("tokens.json.new");
+        let draft = self.data_dir.join(format!("{}.new", self.name));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         serde_json::to_writer_pretty(&mut file, grants)?;
         file.write_all(b"\n")?;
@@ -216,11 +236,48 @@ impl Tokens {
     }
 
     fn file(&self) -> PathBuf {
-        self.data_dir.join(FILE_NAME)
+        self.data_dir.join(self.name)
     }
 
     fn unusable(&self, cause: io::Error) -> AccessError {
         AccessError::Unusable { file: self.file(), cause }
+    }
+}
+
+/// The one of `grants` that is `shown`. Takes the same time whichever it is: every hash is compared.
+fn among(grants: &[Grant], shown: &[u8], now: UnixMillis) -> Option<Grant> {
+    let hash = SecretHash::of(shown);
+    let matching = |grant: &Grant| SecretHash::from_hex(&grant.sha256).is_some_and(|own| own.matches(&hash));
+    let found = grants.iter().fold(None, |found, grant| if matching(grant) { Some(grant) } else { found });
+    found.filter(|grant| grant.holds(now)).cloned()
+}
+
+/// The tokens of a file that strangers may ask for as often as they like: it is read when it has changed, which its name tells, as the file is always replaced.
+#[derive(Debug)]
+pub struct Remembered {
+    tokens: Tokens,
+    known: Mutex<(Option<Stamp>, Arc<Vec<Grant>>)>,
+}
+
+/// What tells one file from the next of its name: its number, its size and when it was written, in seconds and nanoseconds.
+type Stamp = (u64, u64, i64, i64);
+
+impl Remembered {
+    /// What is in the file of `tokens`, whenever it is asked.
+    pub fn new(tokens: Tokens) -> Self {
+        Self { tokens, known: Mutex::default() }
+    }
+
+    /// What the token `shown` is, if it is one that holds.
+    pub fn shown(&self, shown: &[u8], now: UnixMillis) -> Option<Grant> {
+        let stamp = std::fs::metadata(self.tokens.file()).ok().map(|file| (file.ino(), file.size(), file.mtime(), file.mtime_nsec()));
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.0 != stamp {
+            *known = (stamp, Arc::new(self.tokens.known()));
+        }
+        let grants = Arc::clone(&known.1);
+        drop(known);
+        among(&grants, shown, now)
     }
 }
 
@@ -288,6 +345,21 @@ mod tests {
         std::fs::write(&file, "{}").unwrap();
         assert!(tokens.shown(token.as_bytes(), NOW).is_none(), "a damaged file admits nobody");
         assert!(matches!(tokens.add(Role::Admin, Vec::new(), NOW, None), Err(AccessError::Unreadable(_))), "and is not written over");
+    }
+
+    #[test]
+    fn a_link_is_known_from_when_it_is_made_until_it_is_revoked_and_is_no_token() {
+        let folder = Folder::new("links");
+        let (tokens, shares) = (Tokens::of(&folder.0), Tokens::shares(&folder.0));
+        let remembered = Remembered::new(shares.clone());
+        assert!(remembered.shown(b"", NOW).is_none());
+        let link = shares.add(Role::Public, vec!["a".into()], NOW, Some(NOW.plus(1_000))).unwrap();
+        let found = remembered.shown(link.as_bytes(), NOW).unwrap();
+        assert_eq!(found.access(), Access::Public("a".into()));
+        assert!(remembered.shown(link.as_bytes(), NOW.plus(1_000)).is_none() && remembered.shown(&link.as_bytes()[1..], NOW).is_none());
+        assert!(tokens.shown(link.as_bytes(), NOW).is_none() && tokens.all().unwrap().is_empty());
+        shares.revoke(&found.id).unwrap();
+        assert!(remembered.shown(link.as_bytes(), NOW).is_none());
     }
 
     #[test]

@@ -24,6 +24,8 @@
 //! | `never_erased` | the visits of a closed day stay, with their pseudonyms |
 //! | `backup_raw` | a backup holds the raw events as well |
 //! | `small_counts_shown` | an answer of the API names values however few visitors share them |
+//! | `small_counts_shared` | a link to a site's closed days names values however few visitors share them |
+//! | `share_as_admin` | who has a link may ask what an admin may ask |
 //! | `widening_accepted` | a configuration that would collect more than is promised is taken |
 //!
 //! Protections of the spool and the sink that are taken out in the same way, so that each fault test can show that it would find a loss:

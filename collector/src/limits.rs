@@ -224,6 +224,26 @@ pub const DECLARED_NAME_BYTES: usize = 64;
 pub const TOKENS: usize = 256;
 /// Bytes of the file that lists them.
 pub const TOKENS_FILE_BYTES: u64 = 1024 * 1024;
+/// Visitors of a day that a figure must have to be shown through a link that everybody may have: the site's k if that is more.
+pub const SHARE_K: u16 = 10;
+/// Bytes of a question that comes through a link.
+pub const SHARE_QUESTION_BYTES: usize = 16 * 1024;
+/// Questions that come through links and are put to ClickHouse at one time, beside the analysts' [`QUERIES`], ...
+pub const SHARE_QUERIES: usize = 2;
+/// ... and how many wait for that; more are told to come again.
+pub const SHARE_WAITING: usize = 32;
+/// For ClickHouse to answer a question that came through a link, and ...
+pub const SHARE_DEADLINE: Duration = Duration::from_secs(5);
+/// ... bytes of its memory for one.
+pub const SHARE_MEMORY_BYTES: u64 = 200 * 1024 * 1024;
+/// How long an answer is given again to who asks the same: closed days change once a day.
+pub const SHARE_ANSWER_AGE: Duration = Duration::from_mins(1);
+/// Bytes of answers that are kept for that.
+pub const SHARE_ANSWERS_BYTES: usize = 8 * 1024 * 1024;
+/// Questions that one link may put to ClickHouse at once, ...
+pub const SHARE_BURST: u32 = 120;
+/// ... and for how long each of them counts.
+pub const SHARE_PACE: Duration = Duration::from_millis(200);
 /// Days that a token lasts at most, when its end is named at all.
 pub const TOKEN_DAYS: u32 = 3_650;
 

@@ -3,6 +3,7 @@
 use hyper::body::Bytes;
 
 use crate::server::private::{Guard, Page};
+use crate::server::share::Asset;
 
 /// The minified script, as `collector/snippet` builds it. It sends to [`EVENT_PATH`], which stands in it once.
 const SCRIPT: &str = include_str!("../snippet/h.min.js");
@@ -74,6 +75,19 @@ pub fn private(public_url: &str, script_path: &str) -> Vec<Page> {
         demonstration("/demo/pricing", DEMO),
         demonstration("/demo/consent", DEMO_CONSENT),
     ]
+}
+
+/// The application's page, for who comes by a link on the public listener, and what it loads from beside itself.
+pub fn shared() -> (Bytes, Vec<Asset>) {
+    let asset = |name, content_type, text: &'static str| Asset { name, content_type, body: Bytes::from_static(text.as_bytes()) };
+    let assets = vec![
+        asset("app.js", JAVASCRIPT, APP_SCRIPT),
+        asset("app.css", CSS, APP_STYLE),
+        asset("world.js", JAVASCRIPT, APP_WORLD),
+        asset("icon.svg", SVG, ICON),
+        asset("licenses.md", TEXT, APP_LICENCES),
+    ];
+    (Bytes::from_static(APP.as_bytes()), assets)
 }
 
 /// Scheme, host and port of `url`. A policy that named more, such as a base path, would allow that path alone and nothing below it.
@@ -163,6 +177,7 @@ mod tests {
         for name in built.map(|file| file.unwrap().file_name().into_string().unwrap()).filter(|name| !name.starts_with('.')) {
             let path = if name == "index.html" { "/".to_owned() } else { format!("/{name}") };
             assert!(pages.iter().any(|page| page.path == path && page.guard == Guard::Operator), "{name}");
+            assert!(name == "index.html" || shared().1.iter().any(|asset| asset.name == name), "{name}");
         }
     }
 

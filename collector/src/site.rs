@@ -40,6 +40,8 @@ pub struct Site {
     pub k: u16,
     /// What its owner wants to know beyond what is counted for everybody.
     pub declared: Declared,
+    /// Whether links to its closed days may be given to everybody.
+    pub share: bool,
 }
 
 impl Site {

@@ -11,7 +11,8 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 /** The one that HEADCOUNT_BINARY names, else what `cargo build` leaves. */
-const binary = process.env.HEADCOUNT_BINARY || join(process.env.CARGO_TARGET_DIR || fileURLToPath(new URL("../../target", import.meta.url)), "debug/headcount");
+const built = (name) => join(process.env.CARGO_TARGET_DIR || fileURLToPath(new URL("../../target", import.meta.url)), "debug", name);
+const binary = process.env.HEADCOUNT_BINARY || built("headcount");
 
 /** How long a test waits for what must come, and how often it looks, in milliseconds. */
 const patience = 60_000;
@@ -23,17 +24,23 @@ const rest = (millis) => new Promise((done) => setTimeout(done, millis));
 /**
  * Starts a collector on free ports with `config` (TOML; none by default) and waits until it says where it listens.
  *
+ * With `now`, milliseconds since 1970, its clock stands there until it is moved with `setClock`.
+ *
  * `visitors` is where visitors reach it, `operator` the printed link, `office` that link's origin.
  */
-export async function startCollector(config = "") {
-  if (!existsSync(binary)) throw new Error(`${binary} is not there: run \`cargo build\`, or name a binary with HEADCOUNT_BINARY=...`);
+export async function startCollector(config = "", now = undefined) {
+  const program = now === undefined ? binary : built("staged");
+  if (!existsSync(program)) throw new Error(`${program} is not there: run \`cargo build\`, or name a binary with HEADCOUNT_BINARY=...`);
   const folder = await mkdtemp(join(tmpdir(), "headcount-collector-"));
   const data = join(folder, "data");
   const file = join(folder, "headcount.toml");
+  if (now !== undefined) config = `data_dir = ${JSON.stringify(data)}\nkey_dir = ${JSON.stringify(join(folder, "keys"))}\n${config}`;
   // Without a configuration it is started as on a first day: with a data folder and nothing else.
   if (config) await writeFile(file, config);
   const places = ["--data-dir", data, "--key-dir", join(folder, "keys"), ...(config ? ["--config", file] : [])];
-  const child = spawn(binary, [...places, "--public-listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0"], { stdio: ["ignore", "pipe", "pipe"] });
+  const stage = now === undefined ? {} : { HEADCOUNT_STAGE_NOW: String(now) };
+  const words = [...places, "--public-listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0", "serve"];
+  const child = spawn(program, words, { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, ...stage } });
   const gone = once(child, "exit");
   // A test that fails before it can stop it leaves none behind.
   process.once("exit", () => child.kill("SIGKILL"));
@@ -55,6 +62,8 @@ export async function startCollector(config = "") {
     operator: addresses.operator,
     office: office.origin,
     said,
+    /** Moves the clock of one that was started with `now`. */
+    setClock: (now) => child.stdin.write(`${now}\n`),
     /** What a command of the binary prints, such as `site add example.test`. */
     command: async (...words) => (await run(binary, [...places, ...words])).stdout,
     /** The rows of a statement; numbers of 64 bits are texts. Fails while ClickHouse starts. */

@@ -132,7 +132,7 @@ test("an analyst sees figures, and nothing of the collector is asked for", () =>
 test("a share link has the overview of closed days and nothing of the moment", () =>
   opened(
     "/share/0123456789abcdef",
-    (state) => (state.sites = { role: "analyst", sites: [{ ...SITES.sites[0], k: 10, open_from: null }] }),
+    (state) => (state.sites = { role: "public", sites: [{ ...SITES.sites[0], k: 10, open_from: "2026-11-24", pairs: [] }] }),
     async ({ page, state }) => {
       const asked = new Set();
       page.on("request", (request) => asked.add(new URL(request.url()).pathname));

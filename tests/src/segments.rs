@@ -46,6 +46,7 @@ pub fn site(id: &str) -> Site {
         debug: false,
         k: 5,
         declared: headcount::site::declared::Declared::default(),
+        share: false,
     }
 }
 

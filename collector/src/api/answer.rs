@@ -3,12 +3,13 @@
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::plan::{Facts, Identities, of_totals, plan};
+use super::plan::{Audience, Facts, Identities, of_totals, plan};
 use super::question::{Days, Dimension, Form, Interval, Metric, Query};
 use super::refusal::{Reason, Refusal};
 use super::sites::identities;
 use super::{Api, read, tables};
 use crate::access::Access;
+use crate::limits::SHARE_K;
 use crate::server::private::Reply;
 use crate::site::{Site, Sites};
 use crate::store::closing::pairs;
@@ -19,20 +20,33 @@ pub(super) async fn query(api: &Api, access: &Access, body: &[u8]) -> Result<Rep
     let sites = (api.sites)();
     let site = allowed(&sites, access, &name)?;
     let (now, ids) = (api.clock.now(), identities(site));
-    let today = sites.day_of(site, now);
-    let query = read::query(&object, today, ids)?;
     let zone = sites.zone(site.zone);
+    let audience = Audience::of(access);
+    let today = match audience {
+        Audience::Analysts => sites.day_of(site, now),
+        // What ends with today ends for everybody with the last day that is closed.
+        Audience::Public => {
+            tables::last_closed_days(&api.client).await?.get(zone.name()).copied().unwrap_or_else(|| sites.day_of(site, now).previous())
+        }
+    };
+    let query = read::query(&object, today, ids)?;
     let ranges: Vec<Days> = [Some(query.days), query.compare].into_iter().flatten().collect();
     let names = [&*site.id];
-    let (known, first) = tokio::try_join!(tables::known(&api.client, zone.name(), &ranges), tables::first_days(&api.client, &names))?;
+    let (known, first) = tokio::try_join!(tables::known(&api.client, zone.name(), &ranges), async {
+        match audience {
+            Audience::Analysts => tables::first_days(&api.client, &names).await.map(|days| days.get(&*site.id).copied()),
+            Audience::Public => tables::first_public_day(&api.client, &site.id, public_threshold(site)).await,
+        }
+    })?;
     let facts = Facts {
         zone: zone.name().to_owned(),
         site: site.id.to_string(),
-        k: site.k,
+        k: k_of(site, audience),
+        audience,
         ids,
         pairs: pairs(&site.declared),
         closed: known.closed,
-        first_day: first.get(&*site.id).copied(),
+        first_day: first,
         hour: zone.hour_of(now),
         today,
     };
@@ -51,7 +65,7 @@ pub(super) async fn query(api: &Api, access: &Access, body: &[u8]) -> Result<Rep
     let notes = asked.notes(&own, visits_as_of);
     let next = query.offset + query.limit;
     Ok(super::json(&json!({
-        "site": site.id, "timezone": zone.name(), "from": query.days.from.to_string(), "to": query.days.to.to_string(), "k": site.k,
+        "site": site.id, "timezone": zone.name(), "from": query.days.from.to_string(), "to": query.days.to.to_string(), "k": facts.k,
         "visits_as_of": visits_as_of,
         "columns": columns(&query),
         "rows": own.rows, "totals": own.totals,
@@ -69,6 +83,23 @@ pub(super) fn allowed<'a>(sites: &'a Sites, access: &Access, name: &str) -> Resu
     }
     let names = || sites.iter().filter(|site| access.sees(&site.id)).map(|site| site.id.to_string());
     sites.find(name).ok_or_else(|| Refusal::at("site", Reason::UnknownSite).allowing(names()))
+}
+
+/// The threshold that figures of the site have for `audience`.
+pub(super) fn k_of(site: &Site, audience: Audience) -> u16 {
+    match audience {
+        Audience::Analysts => site.k,
+        Audience::Public => site.k.max(SHARE_K),
+    }
+}
+
+/// What the whole site must have on a day for everybody to see it, and what that is counted in.
+pub(super) fn public_threshold(site: &Site) -> (u64, &'static str) {
+    let k = u64::from(k_of(site, Audience::Public));
+    match identities(site) {
+        Identities::OfADay => (k, "visitors"),
+        Identities::None => (2 * k, "entries"),
+    }
 }
 
 fn media_type(form: Form) -> &'static str {
@@ -140,23 +171,27 @@ impl Asked<'_> {
     }
 
     fn is_open(&self) -> bool {
-        self.query.days.iter().any(|day| !self.facts.closed.contains(&day))
+        self.facts.audience == Audience::Analysts && self.query.days.iter().any(|day| !self.facts.closed.contains(&day))
     }
 
     /// What a reader has to know of the figures, by names of a closed list.
     fn notes(&self, own: &Figures, visits_as_of: Option<i64>) -> Vec<&'static str> {
         let query = self.query;
         let closed = query.days.iter().any(|day| self.facts.closed.contains(&day));
-        let attributes = query.dimensions.len() + query.filters.len();
+        let mut attributes: Vec<&str> =
+            query.dimensions.iter().chain(query.filters.iter().map(|filter| &filter.dimension)).map(|own| own.name).collect();
+        attributes.sort_unstable();
+        attributes.dedup();
         let without_ids = self.facts.ids == Identities::None;
         [
             ("folded", own.folded),
             ("open_days", self.is_open()),
             ("visits_pending", self.is_open() && query.asks_for_visits() && !without_ids && visits_as_of.is_none()),
             ("without_ids", without_ids),
-            ("rounded_pairs", closed && attributes == 2),
+            ("rounded_pairs", closed && attributes.len() == 2),
             ("hours_are_of_the_whole_site", query.interval == Some(Interval::Hour)),
             ("totals_not_stored", !own.summed),
+            ("small_days_left_out", self.facts.audience == Audience::Public),
         ]
         .into_iter()
         .filter(|(_, holds)| *holds)

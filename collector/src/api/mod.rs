@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 
 use crate::access::Access;
 use crate::clock::Clock;
-use crate::limits::QUERIES;
+use crate::limits::{QUERIES, SHARE_QUERIES};
 use crate::server::private::{Analysis, Question, Reply};
 use crate::site::Sites;
 use refusal::{Reason, Refusal};
@@ -47,6 +47,11 @@ impl Api {
     pub fn new(sites: SitesNow, client: &Client, clock: Clock) -> Self {
         Self { sites, client: tables::reader(client), clock, places: Semaphore::new(QUERIES) }
     }
+
+    /// The same for strangers: each answer has bounds of its own, and there are fewer at a time.
+    pub fn for_everybody(sites: SitesNow, client: &Client, clock: Clock) -> Self {
+        Self { sites, client: tables::bounded(tables::reader(client)), clock, places: Semaphore::new(SHARE_QUERIES) }
+    }
 }
 
 impl Analysis for Api {
@@ -61,8 +66,12 @@ impl Api {
     async fn routed(&self, access: &Access, question: &Question) -> Result<Reply, Refusal> {
         let Question { method, path, query, body } = question;
         let _place = self.places.acquire().await;
+        // A link opens two paths and no other, whoever lets it through to here.
+        if matches!(access, Access::Public(_)) && !["/v1/sites", "/v1/query"].contains(&&**path) {
+            return Err(Refusal::of(Reason::NoSuchPath));
+        }
         match (&**path, method) {
-            ("/v1/sites", &Method::GET | &Method::HEAD) => Ok(json(&sites::list(self, access).await)),
+            ("/v1/sites", &Method::GET | &Method::HEAD) => sites::list(self, access).await.map(|told| json(&told)),
             ("/v1/realtime", &Method::GET | &Method::HEAD) => live::realtime(self, access, query).await.map(|told| json(&told)),
             ("/v1/outcomes", &Method::GET | &Method::HEAD) => live::outcomes(self, access, query).await.map(|told| json(&told)),
             ("/v1/query", &Method::POST) => {

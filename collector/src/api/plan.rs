@@ -8,10 +8,14 @@
 //! | open | filters, or two dimensions | `events`, `sessions`, or both joined |
 //! | open | by what a visit began or ended on | `sessions` |
 //! | closed | one dimension, or two that are stored together; a filter counts as one | `rollup_closed` |
+//! | closed, for everybody | one dimension at most; a filter counts as one | `rollup_closed`, its cells of single days |
+
+mod public;
 
 use super::question::{By, Days, Dimension, Direction, Filter, Form, HOUR, Interval, Keeps, Metric, Order, Query};
 use super::refusal::{Reason, Refusal};
 use super::template::{self, Amounts, Hours, Tells, Weight};
+use crate::access::Access;
 use crate::clock::Day;
 use crate::leak;
 use crate::store::closing::Pair;
@@ -24,6 +28,7 @@ pub(crate) struct Facts {
     pub(crate) site: String,
     /// The site's threshold.
     pub(crate) k: u16,
+    pub(crate) audience: Audience,
     /// Whether its visitors have ids.
     pub(crate) ids: Identities,
     /// The cuts of its closed days that are kept together.
@@ -35,6 +40,25 @@ pub(crate) struct Facts {
     /// The hour that it is there, for the last day of an hourly course.
     pub(crate) hour: u8,
     pub(crate) today: Day,
+}
+
+/// For whom figures are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// Whoever has shown a token.
+    Analysts,
+    /// Everybody: closed days alone, each folded once more with a threshold of its own, which the whole site has to reach too.
+    Public,
+}
+
+impl Audience {
+    /// Who comes with `access`.
+    pub(crate) fn of(access: &Access) -> Self {
+        match access {
+            Access::Admin | Access::Analyst(_) => Self::Analysts,
+            Access::Public(_) => Self::Public,
+        }
+    }
 }
 
 /// Whether visitors of a site have ids.
@@ -85,11 +109,14 @@ impl Planning<'_> {
         self.text("zone", &self.facts.zone);
         self.text("site", &self.facts.site);
         let mut parts = Vec::new();
-        if !open.is_empty() {
+        if self.facts.audience == Audience::Public {
+            self.bind("closed", Parameter::Texts(closed.iter().map(Day::to_string).collect()));
+            parts.push(self.public()?);
+        } else if !open.is_empty() {
             self.bind("open", Parameter::Texts(open.iter().map(Day::to_string).collect()));
             parts.push(self.open());
         }
-        if !closed.is_empty() {
+        if !closed.is_empty() && self.facts.audience == Audience::Analysts {
             self.bind("closed", Parameter::Texts(closed.iter().map(Day::to_string).collect()));
             parts.push(self.closed()?);
             if self.query.dimensions.len() == 1 && self.query.filters.is_empty() {
@@ -120,13 +147,18 @@ impl Planning<'_> {
         if self.query.interval == Some(Interval::Hour) { Hours::Each } else { Hours::Whole }
     }
 
-    /// The cells of the open days, folded.
-    fn open(&mut self) -> String {
+    /// What a cell's weight is counted in, and how much of it a cell must have.
+    fn threshold(&self) -> (Weight, u64) {
         let k = u64::from(self.facts.k);
-        let (weight, k) = match self.facts.ids {
+        match self.facts.ids {
             Identities::OfADay => (Weight::Visitors, k),
             Identities::None => (Weight::Entries, 2 * k),
-        };
+        }
+    }
+
+    /// The cells of the open days, folded.
+    fn open(&mut self) -> String {
+        let (weight, k) = self.threshold();
         let exempt = self.is_whole_site() || leak::planted("small_counts_shown");
         self.bind("threshold", Parameter::Number(if exempt { 0 } else { k }));
         let dimensions = &self.query.dimensions;
@@ -179,12 +211,7 @@ impl Planning<'_> {
         let mut cut: Vec<&'static str> = query.dimensions.iter().map(|own| own.name).collect();
         for (index, filter) in query.filters.iter().enumerate() {
             if !query.dimensions.contains(&filter.dimension) {
-                // Visitors of two values may be the same people: only one cell can be taken as it is.
-                if filter.keeps == Keeps::AllButThese || filter.values.len() > 1 {
-                    return Err(
-                        Refusal::at(&format!("filters[{index}]"), Reason::NotStored).allowing(["is, with one value, on closed days"])
-                    );
-                }
+                one_value_of_closed_days(filter, index)?;
                 cut.push(filter.dimension.name);
             }
         }
@@ -387,6 +414,14 @@ impl Planning<'_> {
             self.parameters.push((name.to_owned(), value));
         }
     }
+}
+
+/// Visitors of two values may be the same people: only one cell can be taken as it is.
+fn one_value_of_closed_days(filter: &Filter, index: usize) -> Result<(), Refusal> {
+    if filter.keeps == Keeps::AllButThese || filter.values.len() > 1 {
+        return Err(Refusal::at(&format!("filters[{index}]"), Reason::NotStored).allowing(["is, with one value, on closed days"]));
+    }
+    Ok(())
 }
 
 fn text_of_event(own: &Dimension) -> String {

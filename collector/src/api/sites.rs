@@ -1,8 +1,12 @@
 //! `GET /v1/sites`: the sites that the asker may see, and what can be asked about each.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
-use super::plan::Identities;
+use super::answer::{k_of, public_threshold};
+use super::plan::{Audience, Identities};
+use super::refusal::Refusal;
 use super::{Api, tables};
 use crate::access::Access;
 use crate::site::Site;
@@ -42,13 +46,29 @@ struct Way {
     steps: Vec<String>,
 }
 
-/// Lists them.
-pub(super) async fn list(api: &Api, access: &Access) -> Listed {
+/// Lists them: for everybody only what closed days can tell, as if the last of them were today.
+///
+/// An analyst learns of the sites also while the tables cannot be asked.
+pub(super) async fn list(api: &Api, access: &Access) -> Result<Listed, Refusal> {
+    let audience = Audience::of(access);
     let sites = (api.sites)();
     let seen: Vec<&Site> = sites.iter().filter(|site| access.sees(&site.id)).collect();
     let names: Vec<&str> = seen.iter().map(|site| &*site.id).collect();
-    let (first, closed) = tokio::join!(tables::first_days(&api.client, &names), tables::last_closed_days(&api.client));
-    let (first, closed) = (first.unwrap_or_default(), closed.unwrap_or_default());
+    let first_days = async {
+        match (audience, &*seen) {
+            (Audience::Public, [site]) => {
+                let first = tables::first_public_day(&api.client, &site.id, public_threshold(site)).await?;
+                Ok(first.map(|day| (site.id.to_string(), day)).into_iter().collect())
+            }
+            (Audience::Public, _) => Ok(HashMap::new()),
+            (Audience::Analysts, _) => Ok(tables::first_days(&api.client, &names).await.unwrap_or_default()),
+        }
+    };
+    let (first, closed) = tokio::join!(first_days, tables::last_closed_days(&api.client));
+    let (first, closed) = match audience {
+        Audience::Analysts => (first?, closed.unwrap_or_default()),
+        Audience::Public => (first?, closed?),
+    };
     let now = api.clock.now();
     let entry = |site: &&Site| {
         let zone = sites.zone(site.zone).name();
@@ -56,18 +76,28 @@ pub(super) async fn list(api: &Api, access: &Access) -> Listed {
         Entry {
             id: site.id.clone(),
             timezone: zone.to_owned(),
-            k: site.k,
+            k: k_of(site, audience),
             ids: identities(site) == Identities::OfADay,
             first_day: first_day.map(|day| day.to_string()),
             open_from: closed.get(zone).map(|day| day.next()).or(first_day).map(|day| day.to_string()),
-            today: sites.day_of(site, now).to_string(),
+            today: match audience {
+                Audience::Analysts => sites.day_of(site, now),
+                Audience::Public => closed.get(zone).copied().unwrap_or_else(|| sites.day_of(site, now).previous()),
+            }
+            .to_string(),
             goals: Vec::new(),
-            funnels: site.declared.funnels.iter().map(way).collect(),
-            pairs: pairs(&site.declared),
+            funnels: match audience {
+                Audience::Analysts => site.declared.funnels.iter().map(way).collect(),
+                Audience::Public => Vec::new(),
+            },
+            pairs: match audience {
+                Audience::Analysts => pairs(&site.declared),
+                Audience::Public => Vec::new(),
+            },
             properties: Vec::new(),
         }
     };
-    Listed { role: access.role().label(), sites: seen.iter().map(entry).collect() }
+    Ok(Listed { role: access.role().label(), sites: seen.iter().map(entry).collect() })
 }
 
 fn way(funnel: &Funnel) -> Way {

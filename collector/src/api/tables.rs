@@ -11,7 +11,7 @@ use super::plan::{Parameter, Plan};
 use super::question::{Days, Form};
 use super::refusal::{Reason, Refusal};
 use crate::clock::{Day, UnixMillis};
-use crate::limits::{ANSWER_BYTES, QUERY_DEADLINE};
+use crate::limits::{ANSWER_BYTES, QUERY_DEADLINE, SHARE_DEADLINE, SHARE_MEMORY_BYTES};
 use crate::store::rollup::ALL;
 
 /// A client that only reads, gives up in time, and writes figures as numbers.
@@ -27,6 +27,17 @@ pub(super) fn reader(client: &Client) -> Client {
     ]
     .into_iter()
     .fold(client.clone(), |client, (name, value)| client.with_setting(name, value))
+}
+
+/// The same with what a stranger's question may cost.
+pub(super) fn bounded(client: Client) -> Client {
+    [
+        ("max_execution_time", SHARE_DEADLINE.as_secs().to_string()),
+        ("max_memory_usage", SHARE_MEMORY_BYTES.to_string()),
+        ("max_threads", "1".to_owned()),
+    ]
+    .into_iter()
+    .fold(client, |client, (name, value)| client.with_setting(name, value))
 }
 
 /// The rows of a plan, each a list of values.
@@ -107,6 +118,16 @@ pub(super) async fn first_days(client: &Client, sites: &[&str]) -> Result<HashMa
         of("rollup_closed")
     );
     all(client.query(&sql).param("all", ALL).param("sites", sites)).await.map(by_name)
+}
+
+/// The first closed day on which the whole site has as many visitors as `threshold`, or, without ids, entries.
+pub(super) async fn first_public_day(client: &Client, site: &str, (threshold, weight): (u64, &str)) -> Result<Option<Day>, Refusal> {
+    let sql = format!(
+        "SELECT toUInt16(closed.day) AS day FROM rollup_closed AS closed WHERE site = {{site:String}} AND dimension = {{all:String}} \
+         AND span = 'day' GROUP BY day HAVING sum(closed.{weight}) >= {{threshold:UInt64}} ORDER BY day LIMIT 1"
+    );
+    let days: Vec<u16> = all(client.query(&sql).param("site", site).param("all", ALL).param("threshold", threshold)).await?;
+    Ok(days.first().copied().map(Day))
 }
 
 /// The last closed day of each zone that has one.

@@ -11,7 +11,7 @@
 //! A cell's *weight* is how many visitors it speaks of: if it tells visits too, the fewer of those who sent its events and those whose visits it counts. On a site
 //! without ids it is the number of entries, and the threshold is twice as high.
 
-use super::question::{Filter, Keeps};
+use super::question::{Dimension, Filter, Keeps};
 
 /// What cells carry through all the steps besides visitors, by the names of the columns of `rollup_closed`.
 pub(super) const SUMS: &[&str] = &[
@@ -241,6 +241,64 @@ pub(super) fn rest_of_closed(bucket: &str, spans: &str) -> String {
          AND dimension IN ('all', {{dimension1:String}}) AND dimension2 = '' AND ({spans})) AS rest \
          GROUP BY {}) AS whole WHERE pageviews + events + visits + entries > 0",
         bucket.replace("part.", "rest."),
+    )
+}
+
+/// What figures for everybody are cut by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PublicCut {
+    WholeSite,
+    /// By values that are shown.
+    Shown(Dimension),
+    /// By values of which a filter picks one.
+    Hidden(Dimension),
+}
+
+/// Cells of closed days for everybody. A day is left out if the whole site has fewer than the threshold. Of the others only cells of single days are told, so that
+/// nothing can be found by subtracting days from weeks, and those that are too small go into `(other)` once more. What is there by then is whatever the
+/// whole site has beyond the named cells. How many visitors that is cannot be known, but it is no fewer than the whole site has beyond the *sum* of the named
+/// ones, nor than the largest that is not named; where both are too few, the smallest named cell joins it.
+pub(super) fn public(cut: PublicCut, weight: Weight, conditions: &str) -> String {
+    let weighed = match weight {
+        Weight::Entries => "entries",
+        Weight::Visitors => "if(visits = 0, heads, least(heads, visits))",
+    };
+    let (whole, name) = match cut {
+        PublicCut::WholeSite => ("[('', 1)]".to_owned(), "part.name"),
+        PublicCut::Shown(_) => (format!("[('{OTHER}', 1)]"), "part.name"),
+        PublicCut::Hidden(_) => (format!("[('{OTHER}', 1)]"), "''"),
+    };
+    let is_left = match cut {
+        PublicCut::WholeSite => "0".to_owned(),
+        PublicCut::Shown(own) | PublicCut::Hidden(own) => {
+            let of_events: &[&str] = if own.of_event.is_some() { &["engagements", "entries"] } else { &[] };
+            let of_visits: &[&str] = if own.of_visit.is_some() { &["visits"] } else { &[] };
+            let told = ["pageviews", "events"].iter().chain(of_events).chain(of_visits);
+            told.map(|sum| format!("sumIf({sum}, whole) OVER days != sumIf({sum}, named) OVER days")).collect::<Vec<_>>().join(" OR ")
+        }
+    };
+    let cells = sums(|name| format!("sum(closed.{name})"));
+    let parted = sums(|name| format!("toUInt64(greatest(0, sum(part.sign * toInt64(part.{name}))))"));
+    format!(
+        "SELECT * FROM (SELECT part.day AS day, '' AS at_hour, {name} AS name1, '' AS name2, toUInt8(if(part.name = '{OTHER}', {BEYOND}, 0)) AS cut, \
+         sumIf(part.heads, part.name != '{OTHER}') AS visitors, {parted}, \
+         sumMap(mapApply((currency, sum) -> (currency, toDecimal128(sum * part.sign, 4)), part.amounts)) AS amounts FROM \
+         (SELECT *, shown.1 AS name, shown.2 AS sign FROM \
+         (SELECT *, named AND NOT (place = 1 AND is_left AND greatest(toInt64(site_weight) - toInt64(named_weight), toInt64(largest)) \
+         < {{threshold:UInt64}}) AS kept FROM \
+         (SELECT *, sumIf(weight, named) OVER days AS named_weight, maxIf(weight, NOT whole AND NOT named) OVER days AS largest, \
+         {is_left} AS is_left, row_number() OVER (PARTITION BY day, named ORDER BY weight, value) AS place FROM \
+         (SELECT *, sumIf(weight, whole) OVER days AS site_weight, \
+         NOT whole AND value != '{OTHER}' AND weight >= {{threshold:UInt64}} AS named FROM \
+         (SELECT *, {weighed} AS weight FROM \
+         (SELECT closed.day AS day, closed.dimension = 'all' AS whole, closed.value AS value, sum(closed.visitors) AS heads, {cells}, \
+         mapFilter((currency, sum) -> currency != '', sumMap(map(toString(closed.currency), closed.amount))) AS amounts \
+         FROM rollup_closed AS closed WHERE zone = {{zone:String}} AND site = {{site:String}} AND span = 'day' AND day IN {{closed:Array(Date)}} \
+         AND dimension IN ('all', {{dimension1:String}}) AND dimension2 = '' GROUP BY day, whole, value) AS cell) AS weighed \
+         WINDOW days AS (PARTITION BY day)) AS named_cells WINDOW days AS (PARTITION BY day)) AS placed) AS folded \
+         ARRAY JOIN multiIf(whole, {whole}, kept, [(value, 1), ('{OTHER}', -1)], []) AS shown \
+         WHERE site_weight >= {{threshold:UInt64}}) AS part WHERE 1{conditions} GROUP BY day, name1, cut) AS told \
+         WHERE cut = 0 OR pageviews + events + visits + entries > 0"
     )
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::plan::{Facts, Identities, Parameter, plan};
+use super::plan::{Audience, Facts, Identities, Parameter, plan};
 use super::question::{Dimension, Metric};
 use super::read;
 use super::refusal::{Reason, Refusal};
@@ -96,6 +96,7 @@ fn facts(closed: &[&str]) -> Facts {
         zone: "UTC".into(),
         site: "a".into(),
         k: 5,
+        audience: Audience::Analysts,
         ids: Identities::OfADay,
         pairs: pairs(&Declared::default()),
         closed: closed.iter().map(|day| day.parse().unwrap()).collect(),
@@ -213,4 +214,35 @@ fn closed_days_answer_one_cut_or_a_pair_that_is_stored_and_say_so() {
     );
     let refusal = planned(json!({ "dimensions": ["page", "os"] }), &closed).unwrap_err();
     assert!(refusal.allowed.contains(&"page".to_owned()) && refusal.allowed.contains(&"page and country".to_owned()));
+}
+
+#[test]
+fn everybody_gets_closed_days_cut_one_way_with_a_threshold_that_is_bound() {
+    let public = Facts { audience: Audience::Public, k: 10, ..facts(&["2026-11-20"]) };
+    let by = |field: &str, values: &[&str]| json!([{ "dimension": field, "is": values }]);
+    for right in [
+        json!({}),
+        json!({ "dimensions": ["page"] }),
+        json!({ "filters": by("country", &["DE"]), "interval": "week" }),
+        json!({ "dimensions": ["page"], "filters": by("page", &["/a", "/b"]) }),
+    ] {
+        let plan = planned(right.clone(), &public).unwrap();
+        for table in ["rollup_open", "events AS", "sessions", "rollup_waiting", "span = 'week'"] {
+            assert!(!plan.sql.contains(table), "{right} {table}");
+        }
+        assert!(plan.parameters.contains(&("threshold".to_owned(), Parameter::Number(10))));
+        for (name, _) in &plan.parameters {
+            assert!(plan.sql.contains(&format!("{{{name}:")), "{name} is bound and not used: {}", plan.sql);
+        }
+    }
+    for wrong in [
+        json!({ "dimensions": ["page", "country"] }),
+        json!({ "dimensions": ["page"], "filters": by("country", &["DE"]) }),
+        json!({ "filters": by("country", &["DE", "FR"]) }),
+        json!({ "interval": "hour" }),
+    ] {
+        assert_eq!(planned(wrong.clone(), &public).unwrap_err().reason, Reason::NotStored, "{wrong}");
+    }
+    let leaking = leak::here::with("small_counts_shared", || planned(json!({ "dimensions": ["page"] }), &public).unwrap());
+    assert!(leaking.parameters.contains(&("threshold".to_owned(), Parameter::Number(0))));
 }

@@ -8,6 +8,7 @@
 //! headcount.toml       the configuration, if there is a file of it; it may hold a password
 //! private.token        the operator's token
 //! tokens.json          the hashes of the others'
+//! shares.json          the hashes of links to sites' closed days
 //! ```
 //!
 //! Never in it: raw rows, the rollup of open days, the spool, the keys and the node's number. A node that came back under an old number would give batch
@@ -41,8 +42,8 @@ const FORMAT: u32 = 1;
 const MANIFEST: &str = "manifest.json";
 /// The configuration's name in a backup, and in a data folder.
 const CONFIG: &str = crate::config::FILE_NAME;
-/// The files of the data folder by which people are known again: the operator's token, and the hashes of the others'.
-const TOKENS: [&str; 2] = [crate::server::private::TOKEN_FILE, crate::access::FILE_NAME];
+/// The files of the data folder by which people are known again: the operator's token, and the hashes of the others' and of links.
+const TOKENS: [&str; 3] = [crate::server::private::TOKEN_FILE, crate::access::FILE_NAME, crate::access::SHARES_FILE_NAME];
 
 /// Why a backup was not made or not restored. Nothing that ClickHouse quotes is in it.
 #[derive(Debug, thiserror::Error)]

@@ -24,6 +24,7 @@ pub(crate) fn site(id: &str) -> Site {
         debug: false,
         k: 5,
         declared: crate::site::declared::Declared::default(),
+        share: false,
     }
 }
 

@@ -5,6 +5,7 @@ mod days;
 mod dump;
 mod keys;
 mod parked;
+mod share;
 mod site;
 mod spool;
 mod sql;
@@ -102,6 +103,9 @@ enum Command {
     /// Let others look: make tokens, list them, revoke them
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Let everybody look at a site's closed days: make links, list them, revoke them
+    #[command(subcommand)]
+    Share(ShareCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -181,6 +185,26 @@ enum TokenCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum ShareCommand {
+    /// Make a link and print it, once
+    Add {
+        /// The site, which must have `share = true`
+        #[arg(long, value_name = "DOMAIN")]
+        site: String,
+        /// After how many days it ends [default: when it is revoked]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(TOKEN_DAYS)))]
+        days: Option<u32>,
+    },
+    /// List the links
+    Ls,
+    /// End a link: whoever comes by it finds nothing
+    Revoke {
+        /// As `ls` calls it
+        id: String,
+    },
+}
+
 impl From<Sources> for Overrides {
     fn from(sources: Sources) -> Self {
         let Sources { config, data_dir, key_dir, public_listen, private_listen } = sources;
@@ -217,6 +241,8 @@ enum CommandError {
     Parked(#[from] parked::ParkedError),
     #[error(transparent)]
     Token(#[from] token::TokenError),
+    #[error(transparent)]
+    Share(#[from] share::ShareError),
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error("the process cannot be kept out of core dumps")]
@@ -284,6 +310,7 @@ fn run(arguments: Arguments, surroundings: &Surroundings, out: &mut dyn Write) -
         Some(Command::Backup { folder }) => Ok(backup::make(&Config::load(&overrides, surroundings)?, &folder, out)?),
         Some(Command::Restore { folder }) => Ok(backup::restore(&folder, &overrides, surroundings, out)?),
         Some(Command::Token(command)) => change_tokens(command, &Config::load(&overrides, surroundings)?, out),
+        Some(Command::Share(command)) => change_shares(command, &Config::load(&overrides, surroundings)?, out),
         Some(Command::Days) => Ok(days::list(&Config::load(&overrides, surroundings)?, out)?),
         Some(Command::Keys(command)) => look_at_keys(&command, &Config::load(&overrides, surroundings)?, out),
         Some(Command::Engine { library, data_path, socket, memory_bytes }) => {
@@ -324,6 +351,14 @@ fn change_tokens(command: TokenCommand, config: &Config, out: &mut dyn Write) ->
         TokenCommand::Add { role, sites, days } => Ok(token::add(token::Addition { role, sites, days }, config, out)?),
         TokenCommand::Ls => Ok(token::list(config, out)?),
         TokenCommand::Revoke { id } => Ok(token::revoke(&id, config, out)?),
+    }
+}
+
+fn change_shares(command: ShareCommand, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
+    match command {
+        ShareCommand::Add { site, days } => Ok(share::add(&site, days, config, out)?),
+        ShareCommand::Ls => Ok(share::list(config, out)?),
+        ShareCommand::Revoke { id } => Ok(share::revoke(&id, config, out)?),
     }
 }
 

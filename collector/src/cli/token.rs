@@ -37,7 +37,7 @@ pub(super) fn add(addition: Addition, config: &Config, out: &mut dyn Write) -> R
     match role {
         Role::Analyst if sites.is_empty() => return Err(TokenError::NoSite),
         Role::Admin if !sites.is_empty() => return Err(TokenError::SitesOfAdmin),
-        Role::Analyst | Role::Admin => {}
+        Role::Analyst | Role::Admin | Role::Public => {}
     }
     if let Some(unknown) = sites.iter().find(|site| config.sites.find(site).is_none()) {
         return Err(TokenError::UnknownSite(unknown.clone()));
@@ -76,7 +76,7 @@ pub(super) fn revoke(id: &str, config: &Config, out: &mut dyn Write) -> Result<(
     Ok(())
 }
 
-fn day(millis: i64) -> String {
+pub(super) fn day(millis: i64) -> String {
     Zone::utc().day_of(UnixMillis(millis)).to_string()
 }
 

@@ -57,6 +57,7 @@ fn unconfigured(id: &str, index: usize, zone: ZoneIndex, hosts: &[&str]) -> Site
         debug: true,
         k: limits::SITE_K.1,
         declared: Declared::default(),
+        share: false,
     }
 }
 
@@ -90,6 +91,7 @@ fn site(written: written::Site, index: usize, zones: &mut Zones) -> Judged<Site>
         debug: written.debug,
         k: threshold(written.k)?,
         declared: declared::build(declared)?,
+        share: written.share,
         id,
     };
     if !site.has_ids() && !site.declared.funnels.is_empty() {

@@ -121,6 +121,7 @@ pub(super) struct Log {
 }
 
 /// One `[[site]]`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the file, and nothing is decided by them here")]
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Site {
@@ -147,6 +148,8 @@ pub(super) struct Site {
     #[serde(default)]
     pub(super) debug: bool,
     pub(super) k: Option<i64>,
+    #[serde(default)]
+    pub(super) share: bool,
     pub(super) secret_sha256: Option<String>,
     #[serde(default)]
     pub(super) properties: Vec<String>,

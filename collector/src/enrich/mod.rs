@@ -109,6 +109,7 @@ mod tests {
             debug: false,
             k: 5,
             declared: crate::site::declared::Declared::default(),
+            share: false,
         }
     }
 

@@ -189,6 +189,7 @@ mod tests {
             debug: false,
             k: 5,
             declared: crate::site::declared::Declared::default(),
+            share: false,
         }
     }
 

@@ -39,6 +39,7 @@ fn site() -> Site {
         debug: false,
         k: 5,
         declared: crate::site::declared::Declared::default(),
+        share: false,
     }
 }
 

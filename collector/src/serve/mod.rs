@@ -11,6 +11,7 @@ pub(crate) mod care;
 mod data_files;
 mod delivery;
 mod orders;
+mod share;
 mod upkeep;
 mod workers;
 
@@ -43,6 +44,7 @@ use crate::privacy::proxy::Trust;
 use crate::server::limits::BodyBudget;
 use crate::server::metrics::Counts;
 use crate::server::private::{Private, Token, serve_private};
+use crate::server::share::Door;
 use crate::server::{self, Pages, Paths};
 use crate::shutdown::{self, Order, Signals, Stop, Stopper};
 use crate::sink::metrics::Metrics;
@@ -113,6 +115,7 @@ pub struct Running {
     orders: tokio::task::JoinHandle<()>,
     days: tokio::task::JoinHandle<()>,
     private: tokio::task::JoinHandle<io::Result<()>>,
+    strangers: tokio::task::JoinHandle<()>,
     delivery: tokio::task::JoinHandle<()>,
     restoring: tokio::task::JoinHandle<()>,
     database: Database,
@@ -178,10 +181,11 @@ impl Running {
         let connections: Vec<Arc<Counts>> = listeners.iter().map(|_| Arc::default()).collect();
         let (recovered_events, waiting_events) = (spool.gauge().known_events(), spool.gauge().events());
         let orders = orders::start(Arc::clone(&spool), shared.clock.clone(), sealed.clone(), stop.clone());
+        let (door, asked) = share::door(&config, &shared);
         let kit = workers::Kit {
             shared: Arc::clone(&shared),
             spool: Arc::clone(&spool),
-            pages: Arc::new(public_pages(&config)),
+            pages: Arc::new(public_pages(&config, door)),
             budget: BodyBudget::of(BODIES_IN_FLIGHT_BYTES),
             sealed,
             events: events.clone(),
@@ -193,6 +197,7 @@ impl Running {
         let seen = Arc::clone(spool.seen());
         let upkeep = tokio::spawn(upkeep::run(Arc::clone(&shared), events.clone(), config.close_after_hours, seen, stop.clone()));
         let database = database(&config)?;
+        let strangers = tokio::spawn(share::answer(asked, Arc::clone(&shared), database.tables()));
         let delivered = Arc::new(Metrics::default());
         let segments = (recovered.sealed, incoming);
         let source = backup::Source { client: database.tables(), config: config.file.clone(), data_dir: config.data_dir.clone() };
@@ -228,6 +233,7 @@ impl Running {
             orders,
             days,
             private,
+            strangers,
             delivery,
             restoring,
             database,
@@ -259,6 +265,8 @@ impl Running {
         let ended = tokio::task::spawn_blocking(move || workers.into_iter().map(JoinHandle::join).collect::<Vec<_>>()).await;
         let ended = ended.map_err(|_| ServeError::WorkerEnded)?;
         self.restoring.abort();
+        // The workers' door was the only way in.
+        let _ = self.strangers.await;
         let _ = self.orders.await;
         let _ = self.days.await;
         // The workers and the orders held the only senders: the sink ends once it has delivered what they sealed.
@@ -309,10 +317,10 @@ fn bind_private(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(listener)
 }
 
-fn public_pages(config: &Config) -> Pages {
+fn public_pages(config: &Config, door: Door) -> Pages {
     let public = &config.public;
     let paths = Paths::under(&public.base_path, &public.script_path, &public.event_path);
-    Pages::new(paths, pages::script(&public.script_path, &public.event_path), statement::render(config))
+    Pages::new(paths, pages::script(&public.script_path, &public.event_path), statement::render(config)).with_share(door)
 }
 
 fn private_parts(config: &Config, token: Token, insight: Sources) -> Private<Sources, Api> {

@@ -13,6 +13,7 @@ mod request;
 mod response;
 mod route;
 mod script;
+pub mod share;
 #[cfg(test)]
 #[expect(
     clippy::disallowed_types,

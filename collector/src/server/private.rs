@@ -182,7 +182,7 @@ impl<I: Insight, A: Analysis> Office<I, A> {
             ("/metrics" | "/api/overview.json", true) => match self.admits(&head) {
                 Some(Access::Admin) if head.uri.path() == "/metrics" => typed(PROMETHEUS, self.insight.metrics().into()),
                 Some(Access::Admin) => overview(&self.insight.overview().await),
-                Some(Access::Analyst(_)) => text(StatusCode::FORBIDDEN, "for an admin\n"),
+                Some(Access::Analyst(_) | Access::Public(_)) => text(StatusCode::FORBIDDEN, "for an admin\n"),
                 None => challenge(),
             },
             (path, _) if path.starts_with("/v1/") => match self.admits(&head) {

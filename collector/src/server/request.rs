@@ -31,7 +31,7 @@ pub enum Protocol {
 
 impl Protocol {
     /// The most bytes of a body, as it arrives.
-    fn body_bytes_max(self) -> usize {
+    pub(super) fn body_bytes_max(self) -> usize {
         match self {
             Self::Beacon => limits::BEACON_BODY_BYTES,
             Self::Pixel => 0,
@@ -167,9 +167,8 @@ pub(super) fn bearer_token(value: &[u8]) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii()).filter(|token| !token.is_empty())
 }
 
-/// Collects a body, never holding more than its protocol allows nor more than all bodies together may.
-pub(super) async fn collect(protocol: Protocol, body: &mut Incoming, watch: &Watch, room: &mut Room) -> Result<Bytes, Fault> {
-    let cap = protocol.body_bytes_max();
+/// Collects a body, never holding more than `cap` bytes nor more than all bodies together may.
+pub(super) async fn collect(cap: usize, body: &mut Incoming, watch: &Watch, room: &mut Room) -> Result<Bytes, Fault> {
     if body.size_hint().lower() > cap as u64 {
         return Err(Fault::TooLarge);
     }

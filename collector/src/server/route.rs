@@ -8,6 +8,7 @@ use super::limits::Room;
 use super::request::{self, Arrival, BatchHead, Protocol};
 use super::response::{self, Answered, Fault};
 use super::script::Constant;
+use super::share::{self, Door};
 use super::watch::{Stage, Watch};
 use super::{Intake, Shared};
 use crate::beacon::batch::Coding;
@@ -53,6 +54,7 @@ pub struct Pages {
     script: Constant,
     privacy: Constant,
     gpc: Constant,
+    share: Option<Door>,
 }
 
 /// The Global Privacy Control support resource (GPC specification, 4): requests with `Sec-GPC: 1` are obeyed.
@@ -70,8 +72,15 @@ impl Pages {
             script: Constant::new(script.into(), "text/javascript; charset=utf-8", DAY),
             privacy: Constant::new(privacy.into(), "application/json", HOUR),
             gpc: Constant::new(Bytes::from_static(GPC.as_bytes()), "application/json", DAY),
+            share: None,
             paths,
         }
+    }
+
+    /// The same, and what is behind `door`.
+    #[must_use]
+    pub fn with_share(self, door: Door) -> Self {
+        Self { share: Some(door), ..self }
     }
 
     /// Paths are compared byte for byte: nothing is decoded, no dots are resolved, no slash is forgiven.
@@ -158,7 +167,13 @@ async fn judge<I: Intake>(
         return Err(Fault::BadRequest);
     }
     request::check_head(head)?;
-    let resource = shared.pages.find(head.uri.path()).ok_or(Fault::NotFound)?;
+    let Some(resource) = shared.pages.find(head.uri.path()) else {
+        // Looked for last, so that it costs no event anything.
+        let behind = shared.pages.share.as_ref().and_then(|door| Some((door, door.rest_of(head.uri.path())?)));
+        let (door, rest) = behind.ok_or(Fault::NotFound)?;
+        let asked = share::Request { head, body, rest, room: Room::new(&shared.lease) };
+        return Ok(door.answer(asked, watch, shared.clock.now()).await);
+    };
     if head.method == Method::OPTIONS {
         return Ok(response::preflight(resource.methods(), resource.headers_allowed()));
     }
@@ -188,7 +203,7 @@ async fn take<I: Intake>(
         Protocol::Beacon | Protocol::Batch => {
             let encoding = request::check_content(protocol, headers)?;
             let batch = if protocol == Protocol::Batch { request::batch_head(encoding, headers)? } else { BatchHead::NONE };
-            (batch, request::collect(protocol, body, watch, &mut room).await?)
+            (batch, request::collect(protocol.body_bytes_max(), body, watch, &mut room).await?)
         }
     };
     watch.enter(Stage::Answer);

@@ -1,6 +1,7 @@
 //! The public listener on a real port with a fake pipeline behind it: bytes in, bytes out.
 
 mod bounds;
+mod share;
 
 use std::cell::{Cell, RefCell};
 use std::net::Ipv4Addr;
@@ -63,13 +64,17 @@ impl Server {
     }
 
     fn with_budget(limits: Limits, budget: BodyBudget) -> Self {
+        Self::with_pages(limits, budget, Pages::new(Paths::default(), "count(heads);".repeat(50), "{\"kept\":[]}"))
+    }
+
+    fn with_pages(limits: Limits, budget: BodyBudget, pages: Pages) -> Self {
         let listener = bind((Ipv4Addr::LOCALHOST, 0).into(), 1).unwrap().remove(0);
         let address = listener.local_addr().unwrap();
         let (fake, counts) = (Rc::new(Fake::default()), Arc::new(Counts::default()));
         let (stop, stopped) = oneshot::channel::<()>();
         let public = Public {
             intake: Rc::clone(&fake),
-            pages: Arc::new(Pages::new(Paths::default(), "count(heads);".repeat(50), "{\"kept\":[]}")),
+            pages: Arc::new(pages),
             budget,
             limits,
             counts: Arc::clone(&counts),

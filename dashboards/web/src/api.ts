@@ -25,7 +25,7 @@ export interface Site {
   properties: string[];
 }
 export interface Sites {
-  role: "admin" | "analyst";
+  role: "admin" | "analyst" | "public";
   sites: Site[];
 }
 export interface Filter {

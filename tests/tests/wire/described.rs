@@ -50,6 +50,7 @@ fn every_described_answer_is_given_as_described() {
         };
         api.check(method, target.split('?').next().unwrap(), &answer);
     }
+    check_links(&mut api, &collector, &setup);
     let operator = format!("Authorization: Bearer {}", collector.token());
     let right = format!("token={}", collector.token());
     let (_, made) = setup.run(&["token", "add", "--role", "analyst", "--site", "example.org"]);
@@ -108,6 +109,29 @@ fn every_described_answer_is_given_as_described() {
     assert_eq!(unseen, ["408 /e", "503 /readyz", "408 /v1/events"]);
 }
 
+/// What comes by a link to closed days.
+fn check_links(api: &mut Api, collector: &Collector, setup: &Setup) {
+    let (_, made) = setup.run(&["share", "add", "--site", "example.org"]);
+    let address = made.lines().next().unwrap();
+    let link = &address[address.find("/share/").unwrap()..];
+    let not_known = format!("/share/{}", "5eed".repeat(16));
+    let ask = |method: &str, target: &str, body: &str| http::send(collector.public(), method, target, &[], body.as_bytes()).unwrap();
+    for (method, below) in [("GET", ""), ("GET", "/v1/sites"), ("POST", "/v1/query")] {
+        let path = format!("/share/{{token}}{below}");
+        api.check(method, &path, &ask(method, &format!("{link}{below}"), "{"));
+        api.check(method, &path, &ask(method, &format!("{not_known}{below}"), ""));
+        api.check(method, &path, &ask("PUT", &format!("{link}{below}"), ""));
+    }
+    for body in [QUERY, OTHERS_QUERY] {
+        api.check("POST", "/share/{token}/v1/query", &ask("POST", &format!("{link}/v1/query"), body));
+    }
+    api.check("POST", "/share/{token}/v1/query", &announced(collector, &format!("{link}/v1/query"), 70_000));
+    // Each question is another: none is answered from what is kept.
+    let slowed = (0..200).map(|number| ask("POST", &format!("{link}/v1/query"), &number.to_string())).find(|answer| answer.status == 429);
+    api.check("POST", "/share/{token}/v1/query", &slowed.unwrap());
+    api.check("GET", "/share/{token}/v1/sites", &ask("GET", &format!("{link}/v1/sites?another"), ""));
+}
+
 /// Questions of analysts: to `without`, which has no ClickHouse, and to a collector that has one.
 fn check_questions(api: &mut Api, without: &Collector, operator: &str) {
     let outcomes = format!("/v1/outcomes?site=example.org&from=2026-01-01&to={}", tomorrow());
@@ -115,8 +139,17 @@ fn check_questions(api: &mut Api, without: &Collector, operator: &str) {
     let ask = |collector: &Collector, (method, target, body): (&str, &str, &str), bearer: &str| {
         http::send(collector.private(), method, target, &[bearer], body.as_bytes()).unwrap()
     };
-    let setup = Setup::new("asked", "[[site]]\nid = \"example.org\"\n");
+    let setup = Setup::new("asked", "[[site]]\nid = \"example.org\"\nshare = true\n");
     let collector = setup.start();
+    let (_, made) = setup.run(&["share", "add", "--site", "example.org"]);
+    let link = &made.lines().next().unwrap()[made.find("/share/").unwrap()..];
+    for (method, below, body) in [("GET", "/v1/sites", ""), ("POST", "/v1/query", QUERY)] {
+        let answer = collector.wait_until("the tables to be asked", |collector| {
+            let answer = http::send(collector.public(), method, &format!("{link}{below}"), &[], body.as_bytes()).unwrap();
+            (answer.status == 200).then_some(answer)
+        });
+        api.check(method, &format!("/share/{{token}}{below}"), &answer);
+    }
     assert_eq!(collector.beacon(VIEW).status, 204);
     assert_eq!(collector.beacon(r#"{"site":"example.org","url":"https://example.org/a","dnt":1}"#).status, 204);
     let bearer = format!("Authorization: Bearer {}", collector.token());

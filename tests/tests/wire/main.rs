@@ -26,6 +26,7 @@ workers = 1
 url = "http://127.0.0.1:9"
 [[site]]
 id = "example.org"
+share = true
 secret_sha256 = "9f9f5111f7b27a781f1f1ddde5ebc2dd2b796bfc7365c9c28b548e564176929f"
 [[site]]
 id = "debug.org"

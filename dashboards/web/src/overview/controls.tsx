@@ -3,6 +3,7 @@
 import { useRef, useState } from "preact/hooks";
 import { go } from "../address.ts";
 import type { Address, Compare } from "../address.ts";
+import { isShared } from "../api.ts";
 import type { Filter, Site } from "../api.ts";
 import { spanText } from "../format.ts";
 import { Icon } from "../parts/icon.tsx";
@@ -42,7 +43,7 @@ function Period({ site, address }: ControlsProps) {
   const place = useRef<HTMLDivElement>(null);
   const opener = useRef<HTMLButtonElement>(null);
   const span = spanOf(address.range, site.today);
-  const preset = PRESETS.find(([range]) => range === address.range)?.[1];
+  const preset = PRESETS.filter(([range]) => range === address.range).map(([range, words]) => presetName(range, words))[0];
   const pick = (range: string) => {
     place.current?.hidePopover();
     opener.current?.focus();
@@ -57,8 +58,8 @@ function Period({ site, address }: ControlsProps) {
       </button>
       <div id="period" class="sheet" popover="auto" role="dialog" aria-label="Days" ref={place}>
         <ul>
-          {PRESETS.map(([range, words]) => (
-            <li key={range}><button type="button" aria-pressed={range === address.range} onClick={() => pick(range)}>{words}<span class="quiet">{textOf(range, site)}</span></button></li>
+          {PRESETS.filter(([range]) => !isShared || range !== "yesterday").map(([range, words]) => (
+            <li key={range}><button type="button" aria-pressed={range === address.range} onClick={() => pick(range)}>{presetName(range, words)}<span class="quiet">{textOf(range, site)}</span></button></li>
           ))}
         </ul>
         <OwnDays site={site} from={span.from} to={span.to} pick={pick} key={address.range} />
@@ -66,6 +67,9 @@ function Period({ site, address }: ControlsProps) {
     </div>
   );
 }
+
+/** By a link, everything ends with the last day that is closed. */
+const presetName = (range: string, words: string) => (isShared && range === "today" ? "Last day" : words);
 
 const textOf = (range: string, site: Site) => {
   const { from, to } = spanOf(range, site.today);
@@ -97,7 +101,7 @@ function Filters({ site, address: { filters, range } }: ControlsProps) {
       <ul aria-label="Filters">
         {filters.flatMap(({ dimension, is }) => is.map((value) => <Chip key={`${dimension} ${value}`} dimension={dimension} value={value} filters={filters} />))}
       </ul>
-      {hasClosedDays(site, spanOf(range, site.today)) && <p class="quiet">One filter at a time: some of these days are closed.</p>}
+      {hasClosedDays(site, spanOf(range, site.today)) && <p class="quiet">One filter at a time{isShared ? "." : ": some of these days are closed."}</p>}
     </div>
   );
 }

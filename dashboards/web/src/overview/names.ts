@@ -102,6 +102,8 @@ export function noteText(note: string, site: Site): Note | undefined {
       return { short: `Rounded to multiples of ${site.k}`, long: "Under a filter, each figure of closed days was rounded at random, up or down, so that no small one can be worked out from others." };
     case "visits_pending":
       return { short: "The visits of the last minutes are still to be counted", long: "" };
+    case "small_days_left_out":
+      return { short: `Days that are not closed yet, and days of fewer than ${site.k} visitors, are left out`, long: "" };
     case "without_ids":
       return { short: "No visitors are told apart here: a visit is counted by its first view", long: "" };
     default:

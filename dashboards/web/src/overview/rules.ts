@@ -1,6 +1,7 @@
 // Which days a range means, and what can be asked about them: of closed days only what was kept together.
 
 import type { Address } from "../address.ts";
+import { isShared } from "../api.ts";
 import type { Filter, Interval, Metric, Range, Site } from "../api.ts";
 import { daysBetween, isDay, plusDays } from "../format.ts";
 import { dimensionName } from "./names.ts";
@@ -54,7 +55,8 @@ const DAYS_BY_WEEK = 200;
 
 export function intervalOf({ from, to }: Span): Interval {
   const days = daysBetween(from, to) + 1;
-  if (days === 1) return "hour";
+  // Hours are not for everybody.
+  if (days === 1) return isShared ? "day" : "hour";
   if (days <= DAYS_BY_DAY) return "day";
   return days <= DAYS_BY_WEEK ? "week" : "month";
 }
@@ -82,6 +84,7 @@ const keptTogether = (site: Site, one: string, other: string) => site.pairs.some
 export function whyNoFilter(site: Site, span: Span, filters: Filter[], dimension: string): string | undefined {
   const others = filters.filter((filter) => filter.dimension !== dimension);
   if (others.length === 0 || !hasClosedDays(site, span)) return undefined;
+  if (isShared) return "By a link one filter can be set, not two. Remove the other filter first.";
   return "Some of these days are closed: of them one filter is kept, not two. Remove the other filter first, or look at today and yesterday.";
 }
 
@@ -90,6 +93,7 @@ export function whyNotShown(site: Site, span: Span, filters: Filter[], dimension
   if (!hasClosedDays(site, span)) return undefined;
   const others = filters.filter((filter) => filter.dimension !== dimension);
   if (filters.length > 1) return "Some of these days are closed: of them one filter is kept, not two. Remove a filter, or look at today and yesterday.";
+  if (isShared && others.length) return "By a link, figures are cut one way at a time. Remove the filter to see these.";
   const [filter] = others;
   if (!filter || keptTogether(site, dimension, filter.dimension)) return undefined;
   const kept = site.pairs.filter((pair) => pair.includes(filter.dimension)).map(([first, second]) => dimensionName(first === filter.dimension ? second : first));
