@@ -277,6 +277,12 @@ pub(super) fn public(cut: PublicCut, weight: Weight, conditions: &str) -> String
             told.map(|sum| format!("sumIf({sum}, whole) OVER days != sumIf({sum}, named) OVER days")).collect::<Vec<_>>().join(" OR ")
         }
     };
+    // What only events have says nothing of visits: all of them would be left.
+    let any = match cut {
+        PublicCut::WholeSite => "1",
+        PublicCut::Shown(own) | PublicCut::Hidden(own) if own.of_visit.is_none() => "pageviews + events",
+        PublicCut::Shown(_) | PublicCut::Hidden(_) => "pageviews + events + visits + entries",
+    };
     let cells = sums(|name| format!("sum(closed.{name})"));
     let parted = sums(|name| format!("toUInt64(greatest(0, sum(part.sign * toInt64(part.{name}))))"));
     format!(
@@ -298,7 +304,7 @@ pub(super) fn public(cut: PublicCut, weight: Weight, conditions: &str) -> String
          WINDOW days AS (PARTITION BY day)) AS named_cells WINDOW days AS (PARTITION BY day)) AS placed) AS folded \
          ARRAY JOIN multiIf(whole, {whole}, kept, [(value, 1), ('{OTHER}', -1)], []) AS shown \
          WHERE site_weight >= {{threshold:UInt64}}) AS part WHERE 1{conditions} GROUP BY day, name1, cut) AS told \
-         WHERE cut = 0 OR pageviews + events + visits + entries > 0"
+         WHERE cut = 0 OR {any} > 0"
     )
 }
 

@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import { go } from "../address.ts";
 import type { Address } from "../address.ts";
-import { query } from "../api.ts";
+import { isShared, query } from "../api.ts";
 import type { Answer, Cell, Column, Interval, Metric, Part, Question, Site } from "../api.ts";
 import { useAsked } from "../asked.ts";
 import { change, clockText, daysBetween, figure, numbers, plusDays, spanText, timeText } from "../format.ts";
@@ -103,7 +103,7 @@ function Times({ answer, metric, interval, span, site }: TimesProps) {
   if (!answer.columns.some(({ name }) => name === "time")) return <div class="chart" />;
   const points = pointsOf(answer, interval, index);
   const name = METRICS[metric].long;
-  const isLastOpen = span.to === site.today;
+  const isLastOpen = span.to === site.today && !isShared;
   return (
     <div class="times">
       <div class="legend">
