@@ -89,6 +89,9 @@ pub const QUERY_DEADLINE: Duration = Duration::from_secs(20);
 /// Bytes of one answer.
 pub const ANSWER_BYTES: usize = 32 * 1024 * 1024;
 
+/// Bytes of an answer of the private listener from which on it is packed.
+pub const GZIP_BYTES_MIN: usize = 1_024;
+
 /// Bytes of a site id.
 pub const SITE_BYTES: usize = 253;
 /// Bytes of an event's name.

@@ -127,6 +127,21 @@ test("one filter, and another on an open day, give what the API gives", () =>
     assert.equal((await tiles()).Visits, "12");
   }));
 
+test("who was sent a link with filters is there after the login", async () => {
+  const person = await visit(browser, { colorScheme: "light" });
+  try {
+    await person.page.goto(`${collector.office}/?site=shop.test&range=today&is.page=%2Fpricing`);
+    await person.page.getByLabel("Token").fill("wrong");
+    await person.page.getByRole("button", { name: "Open" }).click();
+    await person.page.getByLabel("Token").fill(token());
+    await person.page.getByRole("button", { name: "Open" }).click();
+    await person.page.locator(".filters").getByText("/pricing").waitFor();
+    assert.equal(new URL(person.page.url()).search, "?site=shop.test&range=today&is.page=%2Fpricing");
+  } finally {
+    await person.close();
+  }
+});
+
 test("a file is what ClickHouse writes", () =>
   analyst("&range=today", async ({ page, panel }) => {
     const [download] = await Promise.all([page.waitForEvent("download"), panel("Pages").getByRole("button", { name: "Save as CSV" }).click()]);

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flate2::Compression;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -19,11 +20,12 @@ use tokio::time::timeout;
 
 pub use super::overview::{Check, Overview, Readiness, SiteOverview, Totals};
 use super::request::bearer_token;
+use super::script::{gzipped, takes_gzip};
 pub use super::token::{FILE_NAME as TOKEN_FILE, Token};
 use super::token::{Login, Logins};
 use crate::access::{Access, Tokens};
 use crate::clock::Clock;
-use crate::limits::{ANSWER_DEADLINE, HEAD_BYTES, HEAD_DEADLINE, LOGIN_AGE, PRIVATE_CONNECTIONS, QUESTION_BYTES};
+use crate::limits::{ANSWER_DEADLINE, GZIP_BYTES_MIN, HEAD_BYTES, HEAD_DEADLINE, LOGIN_AGE, PRIVATE_CONNECTIONS, QUESTION_BYTES};
 
 /// Where the private pages get what they show.
 pub trait Insight: Send + Sync + 'static {
@@ -159,8 +161,10 @@ async fn serve<I: Insight, A: Analysis>(office: Arc<Office<I, A>>, stream: TcpSt
     let service = service_fn(|request: Request<Incoming>| {
         let office = Arc::clone(&office);
         async move {
+            let packs = takes_gzip(request.headers());
             let answered = timeout(ANSWER_DEADLINE, office.answer(request)).await;
-            Ok::<_, std::convert::Infallible>(answered.unwrap_or_else(|_late| text(StatusCode::SERVICE_UNAVAILABLE, "late\n")))
+            let answered = answered.unwrap_or_else(|_late| text(StatusCode::SERVICE_UNAVAILABLE, "late\n"));
+            Ok::<_, std::convert::Infallible>(if packs { packed(answered).await } else { answered })
         }
     });
     let mut http = http1::Builder::new();
@@ -176,7 +180,9 @@ impl<I: Insight, A: Analysis> Office<I, A> {
         let (head, body) = request.into_parts();
         let reads = head.method == Method::GET || head.method == Method::HEAD;
         match (head.uri.path(), reads) {
-            ("/login", false) if head.method == Method::POST => self.login_by_form(body).await,
+            ("/login", false) if head.method == Method::POST => self.login_by_form(body, "/").await,
+            // The form is posted to where it stands, so that whoever was sent to a page is there after the login.
+            (path, false) if head.method == Method::POST && self.is_locked(path) => self.login_by_form(body, &back_to(&head)).await,
             ("/healthz", true) => text(StatusCode::OK, "ok\n"),
             ("/readyz", true) => readiness(self.insight.readiness(), self.insight.oldest_unsent()),
             ("/metrics" | "/api/overview.json", true) => match self.admits(&head) {
@@ -190,7 +196,7 @@ impl<I: Insight, A: Analysis> Office<I, A> {
                 None => challenge(),
             },
             ("/", true) if head.uri.query().is_some_and(|query| query.starts_with("token=")) => {
-                self.login(head.uri.query().and_then(|query| query.strip_prefix("token=")).unwrap_or_default().as_bytes())
+                self.login(head.uri.query().and_then(|query| query.strip_prefix("token=")).unwrap_or_default().as_bytes(), "/")
             }
             (path, reads) => match self.pages.iter().find(|page| page.path == path) {
                 None => text(StatusCode::NOT_FOUND, "not found\n"),
@@ -199,6 +205,10 @@ impl<I: Insight, A: Analysis> Office<I, A> {
                 Some(_) => login_page(),
             },
         }
+    }
+
+    fn is_locked(&self, path: &str) -> bool {
+        self.pages.iter().any(|page| page.path == path && page.guard == Guard::Operator)
     }
 
     /// By the cookie of a login, or by a token itself as a bearer token.
@@ -217,19 +227,21 @@ impl<I: Insight, A: Analysis> Office<I, A> {
         response
     }
 
-    async fn login_by_form(&self, body: Incoming) -> Answered {
+    async fn login_by_form(&self, body: Incoming, back: &str) -> Answered {
         let Ok(form) = Limited::new(body, 1_024).collect().await else { return text(StatusCode::BAD_REQUEST, "bad request\n") };
         let form = form.to_bytes();
-        self.login(form.strip_prefix(b"token=").unwrap_or_default().trim_ascii())
+        self.login(form.strip_prefix(b"token=").unwrap_or_default().trim_ascii(), back)
     }
 
-    /// The token leaves the address bar at once, for a cookie that holds something else.
-    fn login(&self, token: &[u8]) -> Answered {
+    /// The token leaves the address bar at once, for a cookie that holds something else. `back` is a path of ours, with its query.
+    fn login(&self, token: &[u8], back: &str) -> Answered {
         match self.logins.open(token, self.clock.now()) {
             Login::Opened(id) => {
                 let secure = if self.secure { "; Secure" } else { "" };
                 let cookie = format!("{COOKIE}{id}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{secure}", LOGIN_AGE.as_secs());
-                let mut response = with(text(StatusCode::SEE_OTHER, ""), header::LOCATION, "/");
+                let mut response = text(StatusCode::SEE_OTHER, "");
+                let back = HeaderValue::try_from(back).unwrap_or(HeaderValue::from_static("/"));
+                response.headers_mut().insert(header::LOCATION, back);
                 let cookie = HeaderValue::try_from(cookie).expect("the id is hexadecimal and the rest is visible ASCII");
                 response.headers_mut().insert(header::SET_COOKIE, cookie);
                 response
@@ -242,11 +254,36 @@ impl<I: Insight, A: Analysis> Office<I, A> {
 
 const COOKIE: &str = "headcount=";
 const TEXT: &str = "text/plain; charset=utf-8";
+const PARQUET: &str = "application/vnd.apache.parquet";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 fn cookie(headers: &HeaderMap) -> Option<&[u8]> {
     let cookies = headers.get_all(header::COOKIE).into_iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
     cookies.map(<[u8]>::trim_ascii).find_map(|cookie| cookie.strip_prefix(COOKIE.as_bytes()))
+}
+
+/// The page that was asked for, which is one of ours, and its query. A token that was not taken is left behind.
+fn back_to(head: &Parts) -> String {
+    let path = head.uri.path();
+    head.uri.query().filter(|query| !query.starts_with("token=")).map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"))
+}
+
+/// The answer gzipped, if that makes it shorter. What is large is packed on a thread of its own, so that nothing waits for it meanwhile.
+async fn packed(answer: Answered) -> Answered {
+    let (mut head, body) = answer.into_parts();
+    let Ok(body) = body.collect().await.map(http_body_util::Collected::to_bytes);
+    // Parquet is packed already.
+    let worthwhile = body.len() >= GZIP_BYTES_MIN && head.headers.get(header::CONTENT_TYPE).is_some_and(|own| own != PARQUET);
+    let shorter = if worthwhile {
+        let body = body.clone();
+        let packing = tokio::task::spawn_blocking(move || gzipped(&body, Compression::fast()).filter(|packed| packed.len() < body.len()));
+        packing.await.ok().flatten()
+    } else {
+        None
+    };
+    let Some(packed) = shorter else { return Response::from_parts(head, Full::new(body)) };
+    head.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    Response::from_parts(head, Full::new(packed.into()))
 }
 
 /// Two lines: a word, and the age of the oldest unsent event in whole seconds.
@@ -307,6 +344,7 @@ fn typed(content_type: &'static str, body: Bytes) -> Answered {
     for (name, value) in [
         (header::CONTENT_TYPE, content_type),
         (header::CACHE_CONTROL, "no-store"),
+        (header::VARY, "accept-encoding"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

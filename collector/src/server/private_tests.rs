@@ -143,6 +143,64 @@ async fn the_link_opens_a_login_whose_cookie_is_not_the_token() {
 }
 
 #[tokio::test]
+async fn a_login_leads_to_where_one_was_and_nowhere_else() {
+    let server = Server::start();
+    let form = |token: &str| format!("Content-Length: {}\r\n\r\ntoken={token}", token.len() + 6);
+    let right = form(&"5eed".repeat(16));
+    for (target, status_expected, location) in [
+        ("/?is.country=DE&range=7d", 303, Some("/?is.country=DE&range=7d")),
+        ("/", 303, Some("/")),
+        ("/login", 303, Some("/")),
+        ("/login?next=https://evil.example", 303, Some("/")),
+        ("/?token=5eee&range=7d", 303, Some("/")),
+        ("/?next=//evil.example", 303, Some("/?next=//evil.example")),
+        ("//evil.example/", 404, None),
+        ("//evil.example", 404, None),
+        ("/\\evil.example", 404, None),
+        ("http://evil.example/?a", 303, Some("/?a")),
+        ("/demo", 405, None),
+    ] {
+        let answer = server.ask(&format!("POST {target}"), &right).await;
+        let led = answer.lines().find_map(|line| line.strip_prefix("location: "));
+        assert_eq!((status(&answer), led), (status_expected, location), "{target}");
+    }
+    let answer = server.ask("POST /?range=7d", &form("wrong")).await;
+    assert!(status(&answer) == 401 && !answer.contains("set-cookie") && answer.contains("<form"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_long_is_packed_for_who_takes_it() {
+    let server = Server::start();
+    let bearer = format!("Authorization: Bearer {}\r\n", "5eed".repeat(16));
+    let ask = async |said: usize, accepts: &str| {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let body = "a".repeat(said);
+        let request =
+            format!("POST /v1/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{bearer}{accepts}Content-Length: {said}\r\n\r\n{body}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let end = answer.windows(4).position(|part| part == b"\r\n\r\n").unwrap() + 4;
+        (String::from_utf8(answer[..end].to_vec()).unwrap(), answer[end..].to_vec())
+    };
+    for (said, accepts, is_packed) in
+        [(4_000, "Accept-Encoding: br, gzip\r\n", true), (4_000, "", false), (10, "Accept-Encoding: gzip\r\n", false)]
+    {
+        let (head, body) = ask(said, accepts).await;
+        assert!(head.contains("vary: accept-encoding"));
+        assert_eq!(head.contains("content-encoding: gzip"), is_packed, "{said} {accepts}");
+        let mut text = String::new();
+        if is_packed {
+            assert!(body.len() < said / 10);
+            std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&*body), &mut text).unwrap();
+        } else {
+            text = String::from_utf8(body).unwrap();
+        }
+        assert!(text.ends_with(&"a".repeat(said)));
+    }
+}
+
+#[tokio::test]
 async fn guesses_run_into_a_limit() {
     let server = Server::start();
     for _ in 0..crate::limits::LOGIN_ATTEMPTS {

@@ -41,7 +41,8 @@ impl Representation {
 impl Constant {
     /// `body` as `content_type`, kept by caches as `cache` says. The gzipped form is left out where it is not shorter.
     pub(super) fn new(body: Bytes, content_type: &'static str, cache: &'static str) -> Self {
-        let gzip = gzipped(&body).filter(|packed| packed.len() < body.len()).map(|packed| Representation::of(packed.into()));
+        let gzip =
+            gzipped(&body, Compression::best()).filter(|packed| packed.len() < body.len()).map(|packed| Representation::of(packed.into()));
         Self {
             identity: Representation::of(body),
             gzip,
@@ -74,14 +75,14 @@ impl Constant {
     }
 }
 
-fn gzipped(body: &[u8]) -> Option<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+pub(super) fn gzipped(body: &[u8], level: Compression) -> Option<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), level);
     encoder.write_all(body).ok()?;
     encoder.finish().ok()
 }
 
 /// Whether `Accept-Encoding` names gzip with a weight above zero (RFC 9110, 12.5.3).
-fn takes_gzip(request: &HeaderMap) -> bool {
+pub(super) fn takes_gzip(request: &HeaderMap) -> bool {
     request.get_all(header::ACCEPT_ENCODING).iter().any(|value| {
         value.as_bytes().split(|byte| *byte == b',').any(|member| {
             let mut parts = member.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
