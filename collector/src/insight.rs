@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::clock::UnixMillis;
 use crate::config::Config;
+use crate::export::Progress;
 use crate::exposition::{Family, Reading};
 use crate::limits::OVERVIEW_DEADLINE;
 use crate::metrics::{AllEventCounts, Noted, RecentSum};
@@ -43,6 +44,8 @@ pub struct Sources {
     pub sink: Arc<SinkMetrics>,
     /// Why the ClickHouse server cannot be used, while it cannot.
     pub trouble: watch::Receiver<Option<Failure>>,
+    /// What exports have come to, where there are any.
+    pub exported: Option<Arc<Progress>>,
     /// The client of the tables.
     pub client: Client,
     /// The age of each data file: its name, and when its content was made, in milliseconds since 1970.
@@ -188,6 +191,12 @@ impl Sources {
             Family::single("lost_events", "Synced events that damage of the disk is known to have taken", gauge.lost_events()),
         ]);
         families.extend(self.sink_counters());
+        families.extend(self.exported.iter().flat_map(|exported| {
+            [
+                Family::single("export_failures", "Times that finished figures could not be exported", exported.failures()),
+                Family::single("export_files", "Files that were written for other tools", exported.files()),
+            ]
+        }));
         families
     }
 
@@ -287,6 +296,10 @@ impl Sources {
         ];
         families.extend(self.sink_gauges());
         families.extend(self.memory_gauges());
+        families.extend(self.exported.iter().map(|exported| {
+            let help = "How long finished figures have waited to be exported; more than some minutes is an alarm";
+            Family::single("export_behind_seconds", help, exported.behind_millis(now) as f64 / 1e3)
+        }));
         families
     }
 

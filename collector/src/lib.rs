@@ -35,7 +35,7 @@
 //! # Around it
 //!
 //! [`serve`] starts and stops all of this in order. [`config`] reads the operator's file, and refuses what would collect more than promised. [`cli`] is the
-//! command line. [`backup`] copies what outlives its day. [`api`] answers analysts, each within what [`access`] allows. [`insight`], [`exposition`] and [`pages`] are what the operator sees. [`clock`] is the only file that knows what time it is.
+//! command line. [`backup`] copies what outlives its day, [`export`] gives it to other tools. [`api`] answers analysts, each within what [`access`] allows. [`insight`], [`exposition`] and [`pages`] are what the operator sees. [`clock`] is the only file that knows what time it is.
 //!
 //! # Promises, in rank order
 //!
@@ -54,6 +54,7 @@ pub mod days;
 pub mod distinct;
 pub mod enrich;
 pub mod event;
+pub mod export;
 pub mod exposition;
 pub mod insight;
 pub mod instance;

@@ -331,6 +331,12 @@ pub const CLOSE_MARGIN: Duration = Duration::from_mins(2);
 pub const CLOSE_INTERVAL: Duration = Duration::from_mins(1);
 /// Between two looks at whether figures are 25 months old.
 pub const RETENTION_INTERVAL: Duration = Duration::from_hours(1);
+/// Between two looks at whether finished figures have changed since they were exported.
+pub const EXPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// After an export that failed, until the next.
+pub const EXPORT_AGAIN_INTERVAL: Duration = Duration::from_secs(30);
+/// Pieces of an exported file that are read ahead of what the disk has taken.
+pub const EXPORT_PIECES_AHEAD: usize = 4;
 /// Between two looks at the days that are open.
 pub const DAYS_INTERVAL: Duration = Duration::from_secs(5);
 /// Between the end of one count of visits and the next, at least ...

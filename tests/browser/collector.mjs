@@ -73,6 +73,12 @@ export async function startCollector(config = "", now = undefined) {
       const answer = await fetch(`${office.origin}/api/overview.json`, { headers: { Authorization: `Bearer ${office.searchParams.get("token")}` } });
       return answer.json();
     },
+    /** Waits until nothing is in the spool: a day is closed at once then, and in a minute otherwise. */
+    drained: () =>
+      collector.until("the spool to be empty", async () => {
+        const answer = await fetch(`${office.origin}/metrics`, { headers: { Authorization: `Bearer ${office.searchParams.get("token")}` } });
+        return /^headcount_spool_bytes 0(\.0)?$/m.test(await answer.text());
+      }),
     /** Asks again and again until `ready` gives something true, and gives that. ClickHouse may be away at first; what was wrong last is told at the end. */
     async until(what, ready) {
       let wrong;

@@ -79,6 +79,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("statement", &["config"]),
     ("access", &["privacy::secret"]),
     ("api", &["access", "server::private", "store"]),
+    ("export", &["shutdown", "store"]),
     ("backup", &["access", "config", "server::private", "store"]),
     // What puts it all together.
     ("insight", &["*"]),

@@ -9,6 +9,7 @@ use super::sql::{self, SqlError};
 use crate::clock::{Clock, UnixMillis, Zone};
 use crate::config::Config;
 use crate::days::Intake;
+use crate::export::{self, ExportError};
 use crate::serve::care;
 use crate::spool::inspect;
 use crate::store::days::{self, Held, ZoneDay};
@@ -41,7 +42,22 @@ pub(super) fn list(config: &Config, out: &mut dyn Write) -> Result<(), DaysError
     for (ZoneDay { zone, day }, Standing { state, events, why }) in days.iter().map(|((_, day), standing)| (day, standing)) {
         writeln!(out, "{day}\t{zone}\t{state}\t{events}\t{why}")?;
     }
+    if let Some(dir) = &config.export_dir {
+        writeln!(out, "\nexport {}: {}", dir.display(), exported(runtime.block_on(export::waiting(dir, &client))))?;
+    }
     Ok(())
+}
+
+fn exported(waiting: Result<Vec<u32>, ExportError>) -> String {
+    match waiting {
+        Ok(months) if months.is_empty() => "holds every finished figure".to_owned(),
+        Ok(months) => {
+            let months: Vec<String> = months.iter().map(|month| format!("{}-{:02}", month / 100, month % 100)).collect();
+            format!("waits for the months {}; if it stays so, the log says why", months.join(", "))
+        }
+        Err(ExportError::Folder(cause)) => format!("cannot be used: {cause}"),
+        Err(error) => error.to_string(),
+    }
 }
 
 async fn standings(client: &Client, config: &Config) -> Result<BTreeMap<(crate::clock::Day, ZoneDay), Standing>, DaysError> {

@@ -43,6 +43,7 @@ pub(super) fn build(written: written::Written, overrides: &Overrides, surroundin
         user_agents: data_file(written.user_agents),
         crawlers: data_file(written.crawlers),
         log: log(&written.log)?,
+        export_dir: written.export.map(export_dir).transpose()?,
         sites: Arc::new(sites::build(written.site, &private.host())?),
         public,
         private,
@@ -273,6 +274,12 @@ fn bytes(key: &str, written: Option<i64>, (least, default, most): (u64, u64, u64
     let Some(size) = written else { return Ok(default) };
     let given = u64::try_from(size).ok().filter(|size| (least..=most).contains(size));
     given.ok_or_else(|| Fault::of(key, size, format!("must be {least} to {most} bytes")))
+}
+
+fn export_dir(written: written::Export) -> Judged<PathBuf> {
+    let allowed = "must be the absolute path of a folder that is there";
+    let dir = written.dir.ok_or_else(|| Fault::about("export.dir", allowed))?;
+    if dir.is_absolute() { Ok(dir) } else { Err(Fault::of("export.dir", dir.display(), allowed)) }
 }
 
 fn log(written: &written::Log) -> Judged<Log> {

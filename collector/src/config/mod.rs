@@ -62,6 +62,8 @@ pub struct Config {
     pub crawlers: DataFile,
     /// What is logged, and how.
     pub log: Log,
+    /// Where finished figures are written for other tools.
+    pub export_dir: Option<PathBuf>,
     /// The sites, and the time zones they live in.
     pub sites: Arc<Sites>,
 }

@@ -30,6 +30,7 @@ pub(super) struct Written {
     pub(super) spool: Spool,
     #[serde(default)]
     pub(super) log: Log,
+    pub(super) export: Option<Export>,
     #[serde(default)]
     pub(super) site: Vec<Site>,
 }
@@ -118,6 +119,13 @@ pub(super) struct Spool {
 pub(super) struct Log {
     pub(super) level: Option<String>,
     pub(super) format: Option<String>,
+}
+
+/// `[export]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Export {
+    pub(super) dir: Option<PathBuf>,
 }
 
 /// One `[[site]]`.

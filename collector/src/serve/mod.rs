@@ -33,6 +33,7 @@ use crate::clock::{Clock, Zone};
 use crate::config::{Config, ConfigError, Store};
 use crate::days::Intake;
 use crate::distinct::Distinct;
+use crate::export::{self, Progress};
 use crate::insight::Sources;
 use crate::instance::{Instance, InstanceError};
 use crate::limits::{BODIES_IN_FLIGHT_BYTES, SHUTDOWN_DEADLINE};
@@ -116,6 +117,7 @@ pub struct Running {
     days: tokio::task::JoinHandle<()>,
     private: tokio::task::JoinHandle<io::Result<()>>,
     strangers: tokio::task::JoinHandle<()>,
+    exporting: Option<tokio::task::JoinHandle<()>>,
     delivery: tokio::task::JoinHandle<()>,
     restoring: tokio::task::JoinHandle<()>,
     database: Database,
@@ -207,6 +209,10 @@ impl Running {
         let restoring = delivery::restore_distinct(database.target(), Arc::clone(&shared), Arc::clone(&delivered), waiting_events, back);
         let restoring = tokio::spawn(restoring);
         let days = care::start(database.target(), Arc::clone(&shared), config.spool_dir(), stop.clone());
+        let exported = config.export_dir.is_some().then(Arc::<Progress>::default);
+        let exporting = config.export_dir.as_deref().zip(exported.clone());
+        let exporting =
+            exporting.map(|(dir, progress)| export::start(dir, database.target(), shared.clock.clone(), progress, stop.clone()));
         let insight = Sources {
             config: config.clone(),
             shared: Arc::clone(&shared),
@@ -216,6 +222,7 @@ impl Running {
             recovered_events,
             sink: delivered,
             trouble: database.trouble(),
+            exported,
             client: database.tables(),
             data_files: data_files::made(&config, &shared.guards),
             stop: stop.clone(),
@@ -234,6 +241,7 @@ impl Running {
             days,
             private,
             strangers,
+            exporting,
             delivery,
             restoring,
             database,
@@ -265,6 +273,9 @@ impl Running {
         let ended = tokio::task::spawn_blocking(move || workers.into_iter().map(JoinHandle::join).collect::<Vec<_>>()).await;
         let ended = ended.map_err(|_| ServeError::WorkerEnded)?;
         self.restoring.abort();
+        if let Some(exporting) = self.exporting {
+            let _ = exporting.await;
+        }
         // The workers' door was the only way in.
         let _ = self.strangers.await;
         let _ = self.orders.await;

@@ -7,6 +7,7 @@ pub mod database;
 pub mod days;
 pub mod engine;
 pub mod errors;
+pub mod export;
 pub mod finished;
 pub mod migrate;
 pub mod query;

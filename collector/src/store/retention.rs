@@ -7,6 +7,12 @@ use super::client::within;
 use super::errors::Failure;
 use crate::clock::Day;
 
+/// Whether a month, such as 202611, is older than 25 months on `today`.
+pub fn is_expired(month: u32, today: Day) -> bool {
+    let today = (u32::from(today.date().year().unsigned_abs()), u32::from(today.date().month().unsigned_abs()));
+    (today.0 * 12 + today.1).saturating_sub(month / 100 * 12 + month % 100) >= 25
+}
+
 /// Drops every month that is older than 25 months on `today`.
 pub async fn expire(client: &Client, today: Day) -> Result<(), Failure> {
     for (table, by_zone) in [("rollup_closed", "zone"), ("outcomes_daily", "''"), ("days", "''")] {

@@ -1,15 +1,23 @@
-// A link to a site's closed days, as somebody sees it who was sent it: the real collector, whose clock is moved until days are closed.
-// `SCREENSHOTS=folder node --test share.test.mjs` keeps pictures.
+// What leaves the collector of closed days: a link, as somebody sees it who was sent it, and files for other tools. The real collector, whose clock is moved
+// until days are closed. `SCREENSHOTS=folder node --test closed.test.mjs` keeps pictures.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { DuckDBInstance } from "@duckdb/node-api";
 import { seriousFaults } from "./axe.mjs";
 import { startCollector } from "./collector.mjs";
 import { openBrowser, ordinaryAgent, visit } from "./harness.mjs";
 import { picture } from "./office.mjs";
 
 const SECRET = "a secret of the tests";
+const exported = await mkdtemp(join(tmpdir(), "headcount-exported-"));
 const config = `
+[export]
+dir = ${JSON.stringify(exported)}
+
 [[site]]
 id = "shop.test"
 share = true
@@ -48,13 +56,17 @@ before(async () => {
     collector.setClock(NOON + number * 24 * HOUR);
     await day(number);
   }
+  await collector.drained();
   // The last day stays open.
   collector.setClock(NOON + (DAYS - 2) * 24 * HOUR + 34 * HOUR + 120_000);
   await collector.until("days to be closed", async () => (await collector.rows("SELECT toUInt32(count()) AS days FROM days WHERE what = 'closed'"))[0].days === DAYS - 1);
   // A command does not know on which port the collector of a test was given.
   link = collector.visitors + new URL((await collector.command("share", "add", "--site", "shop.test")).split("\n")[0]).pathname;
 });
-after(() => Promise.all([browser?.close(), collector?.stop()]));
+after(async () => {
+  await Promise.all([browser?.close(), collector?.stop()]);
+  await rm(exported, { recursive: true, force: true });
+});
 
 async function opened(search, body, options = {}) {
   const person = await visit(browser, { colorScheme: "light", viewport: { width: 1280, height: 900 }, ...options });
@@ -114,6 +126,28 @@ test("on a phone it fits", () =>
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "nothing is wider than the screen");
     await picture(page, "share-phone");
   }, { viewport: { width: 390, height: 844 } }));
+
+test("the first question of the exported README has an answer", async () => {
+  await collector.until("the export", async () => (await collector.command("days")).includes("holds every finished figure"));
+  const readme = await readFile(join(exported, "README.md"), "utf8");
+  const question = /```sql\n(.*?)```/s.exec(readme)[1];
+  assert.equal(question.trim().split("\n").length, 2, "two lines");
+  // The README speaks of its own folder and of a site called example.org.
+  const asked = question.replace("'v1/", `'${exported}/v1/`).replace("example.org", "shop.test");
+  const connection = await (await DuckDBInstance.create(":memory:")).connect();
+  const rows = async (sql) => (await connection.runAndReadAll(sql)).getRowObjectsJson();
+  // Of 45 people 12, 7 and 4 read on, in the three countries; then six and three more each day.
+  assert.deepEqual(await rows(asked), [
+    { day: "2026-11-16", visitors: "45", visits: "45", pageviews: "68" },
+    { day: "2026-11-17", visitors: "51", visits: "51", pageviews: "77" },
+    { day: "2026-11-18", visitors: "57", visits: "57", pageviews: "86" },
+  ]);
+  const all = `read_parquet('${exported}/v1/figures/*/*/*.parquet', hive_partitioning = true)`;
+  const countries = await rows(`SELECT value, sum(visitors)::INTEGER AS visitors FROM ${all} WHERE dimension = 'country' AND dimension2 = '' GROUP BY value ORDER BY visitors`);
+  assert.deepEqual(countries, [{ value: "FR", visitors: 21 }, { value: "DE", visitors: 42 }, { value: "US", visitors: 90 }], "as an analyst sees them");
+  const [{ small }] = await rows(`SELECT count(*)::INTEGER AS small FROM ${all} WHERE dimension NOT IN ('all', 'hour') AND dimension2 = '' AND currency = '' AND visitors < 5`);
+  assert.equal(small, 0);
+});
 
 test("a link that is revoked shows nothing", async () => {
   const id = (await collector.command("share", "ls")).split("\n")[1].split("\t")[0];
