@@ -119,6 +119,41 @@ impl Grant {
     }
 }
 
+/// Which of the two files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Of tokens.
+    Token,
+    /// Of links.
+    Link,
+}
+
+impl Kind {
+    fn file_name(self) -> &'static str {
+        match self {
+            Self::Token => FILE_NAME,
+            Self::Link => SHARES_FILE_NAME,
+        }
+    }
+
+    /// What changes it.
+    fn command(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Link => "share",
+        }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Token => "token",
+            Self::Link => "link",
+        })
+    }
+}
+
 /// Why the file could not be changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
@@ -126,11 +161,11 @@ pub enum AccessError {
     #[error("{}: holds no list of tokens", .0.display())]
     Unreadable(PathBuf),
     /// It is full.
-    #[error("there are {TOKENS} already: revoke one that is not needed (`ls` lists them)")]
-    TooMany,
-    /// There is no token of that id.
-    #[error("there is none of the name {0:?} (`ls` lists them)")]
-    Unknown(String),
+    #[error("there are {TOKENS} {0}s already: revoke one that is not needed (`headcount {command} ls`)", command = .0.command())]
+    TooMany(Kind),
+    /// There is none of that id.
+    #[error("there is no {0} {1:?} (`headcount {command} ls` lists them)", command = .0.command())]
+    Unknown(Kind, String),
     /// The file or its folder cannot be used.
     #[error("{}: cannot be used", file.display())]
     Unusable {
@@ -146,18 +181,18 @@ pub enum AccessError {
 #[derive(Clone, Debug)]
 pub struct Tokens {
     data_dir: PathBuf,
-    name: &'static str,
+    kind: Kind,
 }
 
 impl Tokens {
     /// Those of `data_dir`; nothing is read yet.
     pub fn of(data_dir: &Path) -> Self {
-        Self { data_dir: data_dir.to_path_buf(), name: FILE_NAME }
+        Self { data_dir: data_dir.to_path_buf(), kind: Kind::Token }
     }
 
     /// The links of `data_dir`; nothing is read yet.
     pub fn shares(data_dir: &Path) -> Self {
-        Self { data_dir: data_dir.to_path_buf(), name: SHARES_FILE_NAME }
+        Self { data_dir: data_dir.to_path_buf(), kind: Kind::Link }
     }
 
     /// What the token `shown` is, if it is one that holds. Takes the same time whichever it is: every hash is compared.
@@ -190,7 +225,7 @@ impl Tokens {
         let grant = Grant { id, sha256, role, sites, made: now.0, ends: ends.map(|ends| ends.0) };
         self.change(|grants| {
             if grants.len() >= TOKENS {
-                return Err(AccessError::TooMany);
+                return Err(AccessError::TooMany(self.kind));
             }
             grants.push(grant);
             Ok(())
@@ -203,7 +238,7 @@ impl Tokens {
         self.change(|grants| {
             let before = grants.len();
             grants.retain(|grant| grant.id != id);
-            if grants.len() == before { Err(AccessError::Unknown(id.to_owned())) } else { Ok(()) }
+            if grants.len() == before { Err(AccessError::Unknown(self.kind, id.to_owned())) } else { Ok(()) }
         })
     }
 
@@ -227,7 +262,7 @@ impl Tokens {
     }
 
     fn write(&self, grants: &[Grant]) -> io::Result<()> {
-        let draft = self.data_dir.join(format!("{}.new", self.name));
+        let draft = self.data_dir.join(format!("{}.new", self.kind.file_name()));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         serde_json::to_writer_pretty(&mut file, grants)?;
         file.write_all(b"\n")?;
@@ -236,7 +271,7 @@ impl Tokens {
     }
 
     fn file(&self) -> PathBuf {
-        self.data_dir.join(self.name)
+        self.data_dir.join(self.kind.file_name())
     }
 
     fn unusable(&self, cause: io::Error) -> AccessError {
@@ -331,7 +366,7 @@ mod tests {
         assert!(tokens.named(&id, NOW).is_some());
         tokens.revoke(&id).unwrap();
         assert_eq!((access(&admin, NOW), tokens.named(&id, NOW)), (None, None));
-        assert!(matches!(tokens.revoke(&id), Err(AccessError::Unknown(_))));
+        assert!(matches!(tokens.revoke(&id), Err(AccessError::Unknown(Kind::Token, _))));
     }
 
     #[test]
@@ -370,7 +405,7 @@ mod tests {
         std::fs::create_dir_all(&folder.0).unwrap();
         tokens.write(&vec![one; TOKENS - 1]).unwrap();
         tokens.add(Role::Admin, Vec::new(), NOW, None).unwrap();
-        assert!(matches!(tokens.add(Role::Admin, Vec::new(), NOW, None), Err(AccessError::TooMany)));
+        assert!(matches!(tokens.add(Role::Admin, Vec::new(), NOW, None), Err(AccessError::TooMany(Kind::Token))));
         assert!(std::fs::metadata(folder.0.join(FILE_NAME)).unwrap().len() < TOKENS_FILE_BYTES);
     }
 

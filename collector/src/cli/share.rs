@@ -95,6 +95,8 @@ mod tests {
         let id = listed.lines().nth(1).unwrap().split('\t').next().unwrap();
         printed(|out| revoke(id, &shared, out)).unwrap();
         assert_eq!(printed(|out| list(&shared, out)).unwrap().lines().count(), 1);
+        let again = printed(|out| revoke(id, &shared, out)).unwrap_err();
+        assert_eq!(again, format!("there is no link {id:?} (`headcount share ls` lists them)"));
         std::fs::remove_dir_all(&shared.data_dir).unwrap();
     }
 }
