@@ -35,7 +35,10 @@ SELECT
     countIf(kind = 'event') AS events,
     pageviews = 1 AND events = 0 AND engaged_ms <= {bounce_ms:UInt64} AS bounce,
     dateDiff('millisecond', start, max(time)) AS duration_ms,
-    sum(toUInt64(numbered.engaged_ms)) AS engaged_ms
+    sum(toUInt64(numbered.engaged_ms)) AS engaged_ms,
+    {goals_of_visit} AS goals,
+    {steps_of_visit} AS steps,
+    {amounts_of_visit} AS goal_amounts
 FROM
 (
     SELECT *, sum(begins OR turns) OVER (PARTITION BY site, visitor ORDER BY number ROWS UNBOUNDED PRECEDING) AS visit
@@ -59,7 +62,7 @@ FROM
                 FROM
                 (
                     SELECT
-                        site, visitor, time, hour, kind, page, source, channel, referrer, utm_source, utm_medium, utm_campaign, utm_content,
+                        site, visitor, time, hour, kind, name, value, currency, page, source, channel, referrer, utm_source, utm_medium, utm_campaign, utm_content,
                         utm_term, country, browser, os, device, screen, language, app_version, engaged_ms,
                         kind IN ('pageview', 'screen') AS is_view,
                         if(utm_source = '' AND utm_medium = '' AND utm_campaign = '', '',
@@ -68,7 +71,7 @@ FROM
                         lagInFrame(time) OVER order_of_time AS before,
                         max(kind != 'engagement') OVER (order_of_time ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS seen
                     FROM events
-                    WHERE zone = {zone:String} AND day = {day:Date} AND visitor != 0 AND visitor % {slices:UInt32} = {slice:UInt32}
+                    WHERE zone = {zone:String} AND day = {day:Date} AND visitor != 0 AND visitor % {slices:UInt32} = {slice:UInt32} AND {whose}
                     WINDOW order_of_time AS
                         (PARTITION BY site, visitor ORDER BY time, NOT is_view, kind, name, page, campaign, source, referrer, utm_content, utm_term)
                 )

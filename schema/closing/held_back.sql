@@ -2,6 +2,6 @@
 -- named by subtraction there. In a month, the last chance, it is the smallest cell, which has k by itself.
 SELECT site, dimension, value
 FROM ({candidates})
-WHERE (site, dimension) IN ({left})
+WHERE (site, dimension, {cut}) IN ({left})
 ORDER BY together, value
 {limit}

@@ -3,3 +3,5 @@ SELECT * EXCEPT (weight)
 FROM rollup_closing
 WHERE zone = {zone:String} AND day = {day:Date}
     AND (site, dimension, value) NOT IN ({small}) AND (site, dimension, value) NOT IN ({absorbed})
+    AND (site, dimension, value) IN
+        (SELECT site, dimension, value FROM rollup_closing WHERE zone = {zone:String} AND day = {day:Date} AND currency = '')

@@ -13,6 +13,6 @@ FROM
     FROM ({cells_of}) AS cell
     GROUP BY site, value, value2
 )
-WHERE if(has({without:Array(String)}, site), entries + pageviews + events, visitors) > 0
+WHERE if(has({without:Array(String)}, site), entries + pageviews + events + visits, visitors) > 0
 ORDER BY site, visitors DESC, pageviews + events + visits DESC, value, value2
 LIMIT {cells:UInt64} BY site

@@ -5,8 +5,8 @@
 
 use clickhouse::Client;
 use headcount::clock::{Day, UnixMillis};
-use headcount::site::declared::{Declared, Detail};
-use headcount::store::close::{Closing, Step, Thresholds};
+use headcount::site::declared::{Declared, Detail, Funnel, Goal, Step};
+use headcount::store::close::{Closing, Step as ClosingStep, Thresholds};
 use headcount::store::days::{self, What, ZoneDay};
 use headcount::store::migrate::migrate;
 use headcount_tests::delivery::{execute, number};
@@ -23,11 +23,19 @@ fn utc(day: Day) -> ZoneDay {
 }
 
 fn thresholds(k: u64) -> Thresholds {
+    let goal = |name: &str, page: &str| Goal { name: name.into(), at: Step::Page(page.into()), worth: None };
+    let steps = ["/", "/b"].map(|page| Step::Page(page.into())).to_vec();
+    let declared = Declared {
+        goals: vec![goal("b", "/b"), goal("any", "/*")],
+        funnels: vec![Funnel { name: "way".into(), steps }],
+        properties: vec!["plan".into()],
+        ..Declared::default()
+    };
     Thresholds {
         sites: vec!["a".to_owned(), "anonymous".to_owned()],
         ks: vec![k, k],
         without: vec!["anonymous".to_owned()],
-        ..Thresholds::default()
+        declared: vec![("a".to_owned(), declared)],
     }
 }
 
@@ -242,17 +250,20 @@ async fn a_kill_between_any_two_steps_changes_nothing() {
     a_week_but_a_day(&undisturbed).await;
     close(&undisturbed, sunday, sunday, 5).await;
     let expected = left(&undisturbed).await;
+    for declared in ["'goal','b'", "'~goal','b'", "'funnel','way/1'"] {
+        assert!(expected.iter().any(|line| line.contains(declared)), "{declared} is among what must stay");
+    }
     assert!(expected.iter().any(|line| line.contains("'week'")) && expected.iter().any(|line| line.starts_with("rollup_waiting")));
 
     let mut engine = TestEngine::start(ENGINE).await;
     let (day, thresholds) = (utc(sunday), thresholds(5));
-    for steps in 1..=Step::ALL.len() {
+    for steps in 1..=ClosingStep::ALL.len() {
         let name = format!("killed_after_{steps}");
         let client = engine.database(&name).await;
         migrate(&client).await.unwrap();
         a_week_but_a_day(&client).await;
         let closing = Closing { client: &client, day: &day, through: sunday, thresholds: &thresholds, now: NOW };
-        for step in &Step::ALL[..steps] {
+        for step in &ClosingStep::ALL[..steps] {
             closing.step(*step).await.unwrap();
         }
         let lots = "SELECT toString(groupArray(tuple(*))) FROM (SELECT * FROM rollup_closed WHERE dimension2 != '' ORDER BY ALL)";
@@ -282,14 +293,14 @@ async fn what_a_kill_brings_back_is_found_and_goes() {
     a_week_but_a_day(&client).await;
     let (day, thresholds) = (utc(sunday), thresholds(5));
     let closing = Closing { client: &client, day: &day, through: sunday, thresholds: &thresholds, now: NOW };
-    for step in &Step::ALL[..4] {
+    for step in &ClosingStep::ALL[..4] {
         closing.step(*step).await.unwrap();
     }
     let whole = left(&client).await;
     // The partition that was replaced is there once more, as after a kill that came before its files were removed.
     execute(&client, "INSERT INTO rollup_closed SELECT * FROM rollup_closed WHERE day < '2026-11-08'").await;
     assert_ne!(left(&client).await, whole);
-    closing.step(Step::Publish).await.unwrap();
+    closing.step(ClosingStep::Publish).await.unwrap();
     assert_eq!(left(&client).await, whole);
 }
 

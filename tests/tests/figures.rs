@@ -100,7 +100,7 @@ impl Stage {
             let last = zone.day_of(NOW);
             for day in (last.0 - 2..=last.0).map(Day) {
                 let day = ZoneDay { zone: name.to_owned(), day };
-                visits::count(&client, &day, 10_000).await.unwrap();
+                visits::count(&client, &day, 10_000, &[]).await.unwrap();
                 say(&client, &day, What::Visits, NOW).await.unwrap();
             }
             worlds.insert(site, world);

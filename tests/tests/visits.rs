@@ -197,7 +197,7 @@ async fn visits_are_those_of_the_reference_in_whatever_order_and_batches_events_
             assert!(expected.len() > 30, "there are visits to compare");
             // Twice: what is computed again is the same.
             for _ in 0..2 {
-                visits::count(&client, &today(), VISITS_SLICE_EVENTS * slices).await.unwrap();
+                visits::count(&client, &today(), VISITS_SLICE_EVENTS * slices, &[]).await.unwrap();
                 assert_eq!(found(&client).await, expected);
             }
         }
@@ -205,7 +205,7 @@ async fn visits_are_those_of_the_reference_in_whatever_order_and_batches_events_
     assert_eq!(number(&client, "SELECT countIf(visitor = 0) FROM sessions").await, 0);
     // A day whose last visitor is gone has no visits, though ClickHouse does not replace a partition by nothing.
     execute(&client, "TRUNCATE TABLE events").await;
-    visits::count(&client, &today(), 0).await.unwrap();
+    visits::count(&client, &today(), 0, &[]).await.unwrap();
     assert!(found(&client).await.is_empty());
 }
 
@@ -217,11 +217,11 @@ async fn a_kill_between_two_slices_leaves_the_last_visits_and_the_next_run_is_wh
     let events = stream(77);
     let (early, late) = events.split_at(events.len() / 2);
     insert(&client, early).await;
-    visits::count(&client, &today(), 1).await.unwrap();
+    visits::count(&client, &today(), 1, &[]).await.unwrap();
     insert(&client, late).await;
     // Many slices, so that the kill falls between two of them.
     let day = today();
-    let counting = visits::count(&client, &day, VISITS_SLICE_EVENTS * 4_000);
+    let counting = visits::count(&client, &day, VISITS_SLICE_EVENTS * 4_000, &[]);
     let killing = async {
         eventually(async || number(&client, "SELECT count() FROM sessions_staging").await > 20).await;
         engine.child.kill().unwrap();
@@ -233,7 +233,7 @@ async fn a_kill_between_two_slices_leaves_the_last_visits_and_the_next_run_is_wh
     let client = engine.child.client();
     assert_eq!(found(&client).await, reference(early), "readers see the last whole run");
     assert!(number(&client, "SELECT count() FROM sessions_staging").await > 20, "and what was cut off is left over");
-    visits::count(&client, &today(), 1).await.unwrap();
+    visits::count(&client, &today(), 1, &[]).await.unwrap();
     assert_eq!(found(&client).await, reference(&events));
 }
 
@@ -256,7 +256,7 @@ async fn visits_of_two_million_events_fit_into_the_memory_that_the_engine_has() 
     }
     let held = days::held(&client).await.unwrap();
     assert_eq!((&held[0].day, held[0].events, held.len()), (&today(), 2_000_000, 1));
-    visits::count(&client, &today(), held[0].events).await.unwrap();
+    visits::count(&client, &today(), held[0].events, &[]).await.unwrap();
     assert_eq!(number(&client, "SELECT sum(pageviews) FROM sessions").await, 2_000_000);
 }
 

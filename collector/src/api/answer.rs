@@ -4,7 +4,8 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::plan::{Audience, Facts, Identities, of_totals, plan};
-use super::question::{Days, Dimension, Form, Interval, Metric, Query};
+use super::question::{Days, Dimension, Form, Interval, Metric, Query, Values};
+use super::reach;
 use super::refusal::{Reason, Refusal};
 use super::sites::identities;
 use super::{Api, read, tables};
@@ -45,6 +46,7 @@ pub(super) async fn query(api: &Api, access: &Access, body: &[u8]) -> Result<Rep
         audience,
         ids,
         pairs: pairs(&site.declared),
+        declared: site.declared.clone(),
         closed: known.closed,
         first_day: first,
         hour: zone.hour_of(now),
@@ -139,7 +141,9 @@ impl Asked<'_> {
     async fn figures(&self, days: Days) -> Result<Figures, Refusal> {
         let own = plan(self.query, days, self.facts)?;
         let totals = of_totals(self.query);
-        let of_totals = plan(&totals, days, self.facts);
+        // Who has reached two goals is in both: they have no sum.
+        let adds_up = reach::dimension(self.query).is_none();
+        let of_totals = if adds_up { plan(&totals, days, self.facts) } else { Err(Refusal::of(Reason::NotStored)) };
         let (mut rows, sums) = tokio::try_join!(tables::rows(&self.api.client, &own), async {
             match &of_totals {
                 Ok(plan) => tables::rows(&self.api.client, plan).await,
@@ -183,6 +187,8 @@ impl Asked<'_> {
         attributes.sort_unstable();
         attributes.dedup();
         let without_ids = self.facts.ids == Identities::None;
+        let asked_by = || query.dimensions.iter().chain(query.filters.iter().map(|filter| &filter.dimension));
+        let reached = asked_by().any(|own| own.is_reached());
         [
             ("folded", own.folded),
             ("open_days", self.is_open()),
@@ -192,6 +198,9 @@ impl Asked<'_> {
             ("hours_are_of_the_whole_site", query.interval == Some(Interval::Hour)),
             ("totals_not_stored", !own.summed),
             ("small_days_left_out", self.facts.audience == Audience::Public),
+            ("counts_since_declared", reached),
+            ("conversions_are_events", reached && without_ids),
+            ("small_left_out", query.dimensions.iter().any(|own| own.values == Values::Many)),
         ]
         .into_iter()
         .filter(|(_, holds)| *holds)

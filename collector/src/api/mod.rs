@@ -5,10 +5,12 @@
 //! [`tables`] puts it to ClickHouse, and [`answer`] says with the figures how they were counted.
 
 mod answer;
+mod columns;
 mod live;
 mod period;
 mod plan;
 mod question;
+mod reach;
 mod read;
 mod refusal;
 mod sites;

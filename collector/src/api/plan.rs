@@ -7,18 +7,21 @@
 //! | open | no filter, one dimension at most | `rollup_open`; with figures of visits, `sessions` too |
 //! | open | filters, or two dimensions | `events`, `sessions`, or both joined |
 //! | open | by what a visit began or ended on | `sessions` |
+//! | open | what visits have reached | `sessions`; on a site without ids, `events` ([`reach`]) |
 //! | closed | one dimension, or two that are stored together; a filter counts as one | `rollup_closed` |
 //! | closed, for everybody | one dimension at most; a filter counts as one | `rollup_closed`, its cells of single days |
 
 mod public;
 
-use super::question::{By, Days, Dimension, Direction, Filter, Form, HOUR, Interval, Keeps, Metric, Order, Query};
+use super::question::{Days, Dimension, Filter, Form, HOUR, Interval, Keeps, Metric, Query, Values};
+use super::reach;
 use super::refusal::{Reason, Refusal};
-use super::template::{self, Amounts, Hours, Tells, Weight};
+use super::template::{self, Amounts, Hours, Operand, Tells, Weight, Whole};
 use crate::access::Access;
 use crate::clock::Day;
 use crate::leak;
-use crate::store::closing::Pair;
+use crate::site::declared::Declared;
+use crate::store::closing::{EVENT_PROPERTY, Pair};
 use crate::store::rollup::ALL;
 
 /// What is known of the site before a question about it is planned.
@@ -33,6 +36,8 @@ pub(crate) struct Facts {
     pub(crate) ids: Identities,
     /// The cuts of its closed days that are kept together.
     pub(crate) pairs: Vec<Pair>,
+    /// What the site declares.
+    pub(crate) declared: Declared,
     /// The closed days of the zone among those that are asked for.
     pub(crate) closed: Vec<Day>,
     /// The first day with figures.
@@ -86,6 +91,9 @@ pub(crate) enum Parameter {
 
 /// The statement that answers `query` over `days`.
 pub(crate) fn plan(query: &Query, days: Days, facts: &Facts) -> Result<Plan, Refusal> {
+    if reach::dimension(query).is_none() && query.metrics.contains(&Metric::ConversionRate) {
+        return Err(Refusal::at("metrics", Reason::NotStored));
+    }
     let mut planning = Planning { query, days, facts, parameters: Vec::new() };
     let sql = planning.sql()?;
     Ok(Plan { sql, parameters: planning.parameters })
@@ -96,10 +104,10 @@ pub(crate) fn of_totals(query: &Query) -> Query {
     Query { dimensions: Vec::new(), interval: None, order: None, limit: 100, offset: 0, form: Form::Json, ..query.clone() }
 }
 
-struct Planning<'a> {
-    query: &'a Query,
-    days: Days,
-    facts: &'a Facts,
+pub(super) struct Planning<'a> {
+    pub(super) query: &'a Query,
+    pub(super) days: Days,
+    pub(super) facts: &'a Facts,
     parameters: Vec<(String, Parameter)>,
 }
 
@@ -109,17 +117,25 @@ impl Planning<'_> {
         self.text("zone", &self.facts.zone);
         self.text("site", &self.facts.site);
         let mut parts = Vec::new();
+        let reached = reach::dimension(self.query);
         if self.facts.audience == Audience::Public {
             self.bind("closed", Parameter::Texts(closed.iter().map(Day::to_string).collect()));
             parts.push(self.public()?);
         } else if !open.is_empty() {
             self.bind("open", Parameter::Texts(open.iter().map(Day::to_string).collect()));
-            parts.push(self.open());
+            parts.push(match reached {
+                Some(own) => self.reached_of_open(own),
+                None => self.open(),
+            });
         }
         if !closed.is_empty() && self.facts.audience == Audience::Analysts {
             self.bind("closed", Parameter::Texts(closed.iter().map(Day::to_string).collect()));
-            parts.push(self.closed()?);
-            if self.query.dimensions.len() == 1 && self.query.filters.is_empty() {
+            match reached {
+                Some(own) => parts.extend(self.reached_of_closed(own)?),
+                None => parts.push(self.closed()?),
+            }
+            let adds_up = self.query.dimensions.iter().all(|own| own.values == Values::One);
+            if adds_up && self.query.dimensions.len() == 1 && self.query.filters.is_empty() {
                 parts.push(template::rest_of_closed(self.bucket(), self.spans()));
             }
         }
@@ -131,7 +147,9 @@ impl Planning<'_> {
         let (columns, order) = (self.columns(), self.order());
         self.bind("limit", Parameter::Number(u64::from(self.query.limit) + u64::from(self.query.form == Form::Json)));
         self.bind("offset", Parameter::Number(self.query.offset.into()));
-        Ok(template::figures(&summed, &columns, &order, self.money()))
+        // Where nothing was reached there is nothing to tell, but how many could have.
+        let which = if reached.is_some() { " AND visits > 0" } else { "" };
+        Ok(template::figures(&summed, &columns, (&order, which), self.money()))
     }
 
     /// Neither dimensions nor filters: no attribute, so no threshold.
@@ -139,7 +157,7 @@ impl Planning<'_> {
         self.query.dimensions.is_empty() && self.query.filters.is_empty()
     }
 
-    fn money(&self) -> Amounts {
+    pub(super) fn money(&self) -> Amounts {
         if self.query.metrics.contains(&Metric::Value) { Amounts::Sums } else { Amounts::None }
     }
 
@@ -163,9 +181,7 @@ impl Planning<'_> {
         self.bind("threshold", Parameter::Number(if exempt { 0 } else { k }));
         let dimensions = &self.query.dimensions;
         let of_visits_alone = dimensions.iter().any(|own| own.of_event.is_none()) && dimensions.iter().all(|own| own.of_visit.is_some());
-        for (index, filter) in self.query.filters.iter().enumerate() {
-            self.parameters.push((format!("filter{index}"), Parameter::Texts(filter.values.clone())));
-        }
+        self.bind_filters();
         let cells = if of_visits_alone {
             self.of_visits(Tells::Everything)
         } else {
@@ -173,12 +189,24 @@ impl Planning<'_> {
             let visits = self.query.asks_for_visits() && self.facts.ids == Identities::OfADay;
             if visits { template::both(&of_events, &self.of_visits(Tells::Visits)) } else { of_events }
         };
-        template::folded(&cells, weight)
+        let property = dimensions.iter().position(|own| own.values == Values::Many);
+        template::folded(&cells, weight, property.map_or(Whole::Site, Whole::Property))
+    }
+
+    /// The filters' values, and the properties that may be asked for where any is.
+    pub(super) fn bind_filters(&mut self) {
+        let query = self.query;
+        for (index, filter) in query.filters.iter().enumerate() {
+            self.texts(&format!("filter{index}"), filter.values.clone());
+        }
+        if query.dimensions.iter().chain(query.filters.iter().map(|filter| &filter.dimension)).any(|own| own.name == EVENT_PROPERTY) {
+            self.texts("properties", self.facts.declared.properties.iter().map(ToString::to_string).collect());
+        }
     }
 
     fn of_events(&mut self) -> String {
         let query = self.query;
-        if query.filters.is_empty() && query.dimensions.len() <= 1 && query.dimensions.iter().all(|own| own.of_event.is_some()) {
+        if query.filters.is_empty() && query.dimensions.len() <= 1 && query.dimensions.iter().all(|own| own.is_of_rollup()) {
             let whole = if self.hours() == Hours::Each { HOUR } else { ALL };
             self.text("dimension", query.dimensions.first().map_or(whole, |own| own.name));
             return template::of_rollup(self.hours(), self.money());
@@ -186,27 +214,48 @@ impl Planning<'_> {
         let by_visit = |own: &Dimension| own.of_event.is_none();
         let joins = query.dimensions.iter().any(by_visit) || query.filters.iter().any(|filter| by_visit(&filter.dimension));
         let source = if joins { template::events_of_visits() } else { template::EVENTS.to_owned() };
+        let by_property = query.dimensions.iter().any(|own| own.name == EVENT_PROPERTY);
+        let source = if by_property { template::by_property(&source) } else { source };
         let texts: Vec<String> = query.dimensions.iter().map(text_of_event).collect();
-        let conditions = self.conditions(|_| true, text_of_event) + &not_empty(&texts);
+        let conditions = self.conditions(|_| true, |own| self.in_events(own)) + &not_empty(&texts);
         template::of_events(&source, padded(&texts), &conditions, self.money())
     }
 
     fn of_visits(&self, tells: Tells) -> String {
         let columns: Vec<String> = self.query.dimensions.iter().filter_map(column_of_visit).collect();
-        let own = self.conditions(|filter| filter.dimension.of_visit.is_some(), |own| column_of_visit(own).unwrap_or_default());
-        let of_events = self.conditions(|filter| filter.dimension.of_visit.is_none(), text_of_event);
-        let of_events = if of_events.is_empty() { of_events } else { template::visits_with_events(&of_events) };
-        template::of_visits(padded(&columns), &(own + &not_empty(&columns) + &of_events), self.hours(), tells)
+        let conditions = self.conditions_of_visits(|_| true) + &not_empty(&columns);
+        template::of_visits(padded(&columns), &conditions, self.hours(), tells)
+    }
+
+    /// The conditions of those filters that `applies` to, on visits.
+    pub(super) fn conditions_of_visits(&self, applies: impl Fn(&Filter) -> bool) -> String {
+        let own = self.conditions(|filter| applies(filter) && filter.dimension.of_visit.is_some(), in_visits);
+        let of_events = self.conditions(|filter| applies(filter) && filter.dimension.of_visit.is_none(), |own| self.in_events(own));
+        if of_events.is_empty() { own } else { own + &template::visits_with_events(&of_events) }
+    }
+
+    /// What a condition on an event is about.
+    pub(super) fn in_events(&self, own: &Dimension) -> Operand {
+        match own.values {
+            Values::Many if own.is_reached() => Operand::List(text_of_event(own)),
+            Values::Many if !self.query.dimensions.contains(own) => Operand::List(template::PROPERTIES.to_owned()),
+            Values::One | Values::Many => Operand::Text(text_of_event(own)),
+        }
+    }
+
+    /// The conditions on one dimension, on `text`.
+    pub(super) fn conditions_on(&self, own: Dimension, text: &str) -> String {
+        self.conditions(|filter| filter.dimension == own, |_| Operand::Text(text.to_owned()))
     }
 
     /// The conditions of those filters that `applies` to, on what `text` makes of their dimensions.
-    fn conditions(&self, applies: impl Fn(&Filter) -> bool, text: impl Fn(&Dimension) -> String) -> String {
+    pub(super) fn conditions(&self, applies: impl Fn(&Filter) -> bool, operand: impl Fn(&Dimension) -> Operand) -> String {
         let filters = self.query.filters.iter().enumerate().filter(|(_, filter)| applies(filter));
-        filters.map(|(index, filter)| template::condition(filter, &text(&filter.dimension), &format!("filter{index}"))).collect()
+        filters.map(|(index, filter)| template::condition(filter, &operand(&filter.dimension), &format!("filter{index}"))).collect()
     }
 
     /// The finished cells of closed days, if there are any of this cut.
-    fn closed(&mut self) -> Result<String, Refusal> {
+    pub(super) fn closed(&mut self) -> Result<String, Refusal> {
         let query = self.query;
         let mut cut: Vec<&'static str> = query.dimensions.iter().map(|own| own.name).collect();
         for (index, filter) in query.filters.iter().enumerate() {
@@ -226,13 +275,11 @@ impl Planning<'_> {
         self.text("dimension1", stored[0]);
         self.text("dimension2", stored[1]);
         let columns = if swapped { ["closed.value2", "closed.value"] } else { ["closed.value", "closed.value2"] };
-        let column = |own: &Dimension| cut.iter().position(|name| *name == own.name).map_or("closed.value", |at| columns[at]).to_owned();
-        if !self.parameters.iter().any(|(name, _)| name == "filter0") {
-            for (index, filter) in query.filters.iter().enumerate() {
-                self.parameters.push((format!("filter{index}"), Parameter::Texts(filter.values.clone())));
-            }
+        let column = |own: &Dimension| cut.iter().position(|name| *name == own.name).map_or("closed.value", |at| columns[at]);
+        for (index, filter) in query.filters.iter().enumerate() {
+            self.texts(&format!("filter{index}"), filter.values.clone());
         }
-        let conditions = self.conditions(|_| true, column);
+        let conditions = self.conditions(|_| true, |own| Operand::Text(column(own).to_owned()));
         let shown = |at: usize| if at < query.dimensions.len() { columns[at] } else { "''" };
         let hour = if self.hours() == Hours::Each { "closed.value" } else { "''" };
         let spans = self.spans();
@@ -247,7 +294,8 @@ impl Planning<'_> {
     fn kept_of_closed_days(&self, dimensions: usize) -> Result<(), Refusal> {
         let query = self.query;
         let told = |metric: Metric| {
-            let by_all = || query.filters.iter().all(|filter| filter.dimension.tells(metric));
+            let by_all =
+                || query.filters.iter().all(|filter| query.dimensions.contains(&filter.dimension) || filter.dimension.tells(metric));
             (self.facts.ids == Identities::None || by_all()) && (dimensions < 2 || metric.is_kept_of_pairs())
         };
         match query.metrics.iter().position(|metric| !told(*metric)) {
@@ -260,7 +308,7 @@ impl Planning<'_> {
     }
 
     /// Cells of a week or a month count where it lies wholly in the range and in one part of it.
-    fn spans(&self) -> &'static str {
+    pub(super) fn spans(&self) -> &'static str {
         if self.query.dimensions.is_empty() && self.query.filters.is_empty() {
             return "span = 'day' AND day IN {closed:Array(Date)}";
         }
@@ -300,93 +348,9 @@ impl Planning<'_> {
         self.bind("part_hours", Parameter::Texts(hours));
     }
 
-    fn parts(&self) -> Vec<(String, Days)> {
+    pub(super) fn parts(&self) -> Vec<(String, Days)> {
         let last_hour = if self.days.to == self.facts.today { self.facts.hour } else { 23 };
         self.query.interval.map_or_else(|| vec![(String::new(), self.days)], |interval| self.days.parts(interval, last_hour))
-    }
-
-    /// What is selected: the part, the values, the currency, the metrics, and for JSON whether anything was folded.
-    fn columns(&mut self) -> String {
-        let mut columns = Vec::new();
-        columns.extend(self.query.interval.map(|_| "bucket AS time".to_owned()));
-        let names = self.query.dimensions.iter().zip(["name1", "name2"]);
-        columns.extend(names.map(|(own, column)| format!("{column} AS `{}`", own.name)));
-        columns.extend((self.money() == Amounts::Sums).then(|| "currency".to_owned()));
-        let metrics = self.query.metrics.clone();
-        columns.extend(metrics.into_iter().map(|metric| format!("{} AS `{}`", self.figure(metric), metric.name())));
-        columns.extend((self.query.form == Form::Json).then(|| "folded".to_owned()));
-        columns.join(", ")
-    }
-
-    fn figure(&mut self, metric: Metric) -> String {
-        let ids = self.facts.ids == Identities::OfADay;
-        let per = |sum: &str, of: &str| format!("if({of} = 0, NULL, {sum} / {of})");
-        match metric {
-            Metric::DailyVisitors if ids => {
-                let days = self.divisor("days", |days| days.count().into());
-                format!("if(cut = {}, NULL, visitors / {days})", template::BEYOND)
-            }
-            Metric::Visits if ids => "visits".to_owned(),
-            Metric::Visits => "entries".to_owned(),
-            Metric::BounceRate if ids => per("100 * bounces", "visits"),
-            Metric::VisitDuration if ids => per("visit_ms / 1000", "visits"),
-            // Nobody can tell who came twice, or how long they stayed.
-            Metric::DailyVisitors | Metric::BounceRate | Metric::VisitDuration => "CAST(NULL, 'Nullable(Float64)')".to_owned(),
-            Metric::Pageviews => "pageviews".to_owned(),
-            Metric::Events => "events".to_owned(),
-            Metric::Value => "amount".to_owned(),
-            Metric::EngagedTime => per("engaged_ms / 1000", "engagements"),
-            Metric::ScrollDepth => per("scroll_pct", "engagements"),
-            Metric::DailyActives => format!("first_today / {}", self.divisor("days", |days| days.count().into())),
-            Metric::WeeklyActives => format!("first_this_week / {}", self.divisor("weeks", |days| days.weeks().get().into())),
-            Metric::MonthlyActives => format!("first_this_month / {}", self.divisor("months", |days| days.months().get().into())),
-        }
-    }
-
-    /// What a sum is divided by in each part of the range: days before the site's first are none of it.
-    fn divisor(&mut self, name: &str, count: impl Fn(Days) -> u64) -> String {
-        let counts = |days: Days| count(days.since(self.facts.first_day));
-        match self.query.interval {
-            Some(Interval::Hour | Interval::Day) => "1".to_owned(),
-            None => {
-                let counted = Parameter::Number(counts(self.days));
-                self.bind(name, counted);
-                format!("{{{name}:UInt64}}")
-            }
-            Some(Interval::Week | Interval::Month) => {
-                let (names, counted): (Vec<String>, Vec<u64>) = self.parts().into_iter().map(|(part, days)| (part, counts(days))).unzip();
-                self.bind("part_names", Parameter::Texts(names));
-                self.bind(&format!("{name}_of_parts"), Parameter::Numbers(counted));
-                format!("transform(bucket, {{part_names:Array(String)}}, {{{name}_of_parts:Array(UInt64)}}, toUInt64(1))")
-            }
-        }
-    }
-
-    /// By position, as names of columns and figures may be the same.
-    fn order(&self) -> String {
-        let query = self.query;
-        let time = usize::from(query.interval.is_some());
-        let dimension = |index: usize| time + index + 1;
-        let metric = |index: usize| time + query.dimensions.len() + usize::from(self.money() == Amounts::Sums) + index + 1;
-        let mut order: Vec<String> = match query.order {
-            Some(Order { by, direction }) => {
-                let position = match by {
-                    By::Time => 1,
-                    By::Metric(index) => metric(index),
-                    By::Dimension(index) => dimension(index),
-                };
-                let word = match direction {
-                    Direction::Ascending => "ASC",
-                    Direction::Descending => "DESC",
-                };
-                vec![format!("{position} {word} NULLS LAST")]
-            }
-            None if query.interval.is_some() => vec!["1".to_owned(), format!("{} DESC NULLS LAST", metric(0))],
-            None => vec![format!("{} DESC NULLS LAST", metric(0))],
-        };
-        // Equal ones in an order of their own, so that pages of an answer fit together.
-        order.extend((0..metric(0) - 1).map(|index| (index + 1).to_string()));
-        order.join(", ")
     }
 
     /// Two cuts in the order in which they are stored, and whether that is the other one.
@@ -405,11 +369,19 @@ impl Planning<'_> {
         Refusal::at("dimensions", Reason::NotStored).allowing(allowed)
     }
 
-    fn text(&mut self, name: &str, value: &str) {
+    pub(super) fn texts(&mut self, name: &str, values: Vec<String>) {
+        self.bind(name, Parameter::Texts(values));
+    }
+
+    pub(super) fn number(&mut self, name: &str, value: u64) {
+        self.bind(name, Parameter::Number(value));
+    }
+
+    pub(super) fn text(&mut self, name: &str, value: &str) {
         self.bind(name, Parameter::Text(value.to_owned()));
     }
 
-    fn bind(&mut self, name: &str, value: Parameter) {
+    pub(super) fn bind(&mut self, name: &str, value: Parameter) {
         if !self.parameters.iter().any(|(known, _)| known == name) {
             self.parameters.push((name.to_owned(), value));
         }
@@ -425,7 +397,15 @@ fn one_value_of_closed_days(filter: &Filter, index: usize) -> Result<(), Refusal
 }
 
 fn text_of_event(own: &Dimension) -> String {
-    own.of_event.map_or_else(|| format!("source.{}", own.name), str::to_owned)
+    own.of_event.map_or_else(|| format!("source.{}", own.of_visit.unwrap_or(own.name)), str::to_owned)
+}
+
+fn in_visits(own: &Dimension) -> Operand {
+    let column = column_of_visit(own).unwrap_or_default();
+    match own.values {
+        Values::One => Operand::Text(column),
+        Values::Many => Operand::List(column),
+    }
 }
 
 fn column_of_visit(own: &Dimension) -> Option<String> {

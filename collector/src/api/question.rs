@@ -1,7 +1,7 @@
 //! What can be asked: closed lists of metrics, dimensions, ranges, intervals and forms, and a question made of them.
 
 use crate::clock::Day;
-use crate::store::closing::CUTS_OF_VISITS;
+use crate::store::closing::{CUTS_OF_VISITS, EVENT_PROPERTY, REACHED};
 use crate::store::rollup::{ALL, BATCH, DIMENSIONS};
 
 pub(crate) use crate::store::rollup::HOUR;
@@ -21,6 +21,8 @@ pub(crate) enum Metric {
     DailyActives,
     WeeklyActives,
     MonthlyActives,
+    Conversions,
+    ConversionRate,
 }
 
 impl Metric {
@@ -38,6 +40,8 @@ impl Metric {
         Self::DailyActives,
         Self::WeeklyActives,
         Self::MonthlyActives,
+        Self::Conversions,
+        Self::ConversionRate,
     ];
 
     /// The name.
@@ -55,6 +59,8 @@ impl Metric {
             Self::DailyActives => "daily_actives",
             Self::WeeklyActives => "weekly_actives",
             Self::MonthlyActives => "monthly_actives",
+            Self::Conversions => "conversions",
+            Self::ConversionRate => "conversion_rate",
         }
     }
 
@@ -67,9 +73,10 @@ impl Metric {
             | Self::Events
             | Self::DailyActives
             | Self::WeeklyActives
-            | Self::MonthlyActives => "count",
+            | Self::MonthlyActives
+            | Self::Conversions => "count",
             Self::Value => "money",
-            Self::BounceRate | Self::ScrollDepth => "percent",
+            Self::BounceRate | Self::ScrollDepth | Self::ConversionRate => "percent",
             Self::VisitDuration | Self::EngagedTime => "seconds",
         }
     }
@@ -95,12 +102,23 @@ impl Metric {
             Self::MonthlyActives => {
                 "Installs whose first event of a month it was, by their own word; the average of the months that the range touches."
             }
+            Self::Conversions => {
+                "Visits that reached the goal or the step, since the day it was declared; on a site without ids, the events that reached it."
+            }
+            Self::ConversionRate => {
+                "Of 100 visits of the days on which the goal was looked for, those that reached it; on a site without ids, events of 100 entries."
+            }
         }
     }
 
     /// Whether it is computed from visits.
     pub(crate) fn is_of_visits(self) -> bool {
-        matches!(self, Self::Visits | Self::BounceRate | Self::VisitDuration)
+        matches!(self, Self::Visits | Self::BounceRate | Self::VisitDuration) || self.is_of_reached()
+    }
+
+    /// Whether it is about what visits have reached.
+    pub(crate) fn is_of_reached(self) -> bool {
+        matches!(self, Self::Conversions | Self::ConversionRate)
     }
 
     /// Whether the pairs of closed days can tell it: they keep counts, and no sums of time or money.
@@ -123,6 +141,16 @@ pub(crate) struct Dimension {
     pub(crate) of_event: Option<&'static str>,
     /// The column of `sessions`.
     pub(crate) of_visit: Option<&'static str>,
+    /// How many of its values one event, or one visit, has.
+    pub(crate) values: Values,
+}
+
+/// How many values of a dimension one event, or one visit, has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Values {
+    One,
+    /// A list: its cells cannot be added up, and what is too small to be named is left out.
+    Many,
 }
 
 impl Dimension {
@@ -130,9 +158,23 @@ impl Dimension {
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         let of_visit = |name: &str| CUTS_OF_VISITS.iter().copied().find(|own| *own == name);
         let of_events = DIMENSIONS.iter().filter(|dimension| ![ALL, HOUR, BATCH].contains(&dimension.name));
-        let of_events = of_events.map(move |own| Self { name: own.name, of_event: Some(own.text), of_visit: of_visit(own.name) });
+        let of_events =
+            of_events.map(move |own| Self { name: own.name, of_event: Some(own.text), of_visit: of_visit(own.name), values: Values::One });
         let of_visits = CUTS_OF_VISITS.iter().filter(|name| DIMENSIONS.iter().all(|own| own.name != **name));
-        of_events.chain(of_visits.map(|name| Self { name, of_event: None, of_visit: Some(name) }))
+        let of_visits = of_visits.map(|name| Self { name, of_event: None, of_visit: Some(name), values: Values::One });
+        let property = Self { name: EVENT_PROPERTY, of_event: Some("source.event_property"), of_visit: None, values: Values::Many };
+        let reached = REACHED.iter().map(|(name, column)| Self { name, of_event: None, of_visit: Some(column), values: Values::Many });
+        of_events.chain(of_visits).chain([property]).chain(reached)
+    }
+
+    /// Whether the rollup of open days has its cells.
+    pub(crate) fn is_of_rollup(self) -> bool {
+        self.of_event.is_some() && self.values == Values::One
+    }
+
+    /// Whether it is a goal or a step of a funnel: what visits have reached.
+    pub(crate) fn is_reached(self) -> bool {
+        REACHED.iter().any(|(name, _)| *name == self.name)
     }
 
     /// The dimension of that name.

@@ -4,10 +4,12 @@ use serde_json::{Map, Value};
 
 use super::period;
 use super::plan::Identities;
-use super::question::{By, Dimension, Direction, Filter, Form, Interval, Keeps, Metric, Order, Query};
+use super::question::{By, Dimension, Direction, Filter, Form, Interval, Keeps, Metric, Order, Query, Values};
+use super::reach;
 use super::refusal::{Reason, Refusal};
 use crate::clock::Day;
 use crate::limits::{QUERY_FILTER_VALUES, QUERY_FILTERS, QUERY_OFFSET, QUERY_ROWS, URL_BYTES};
+use crate::store::closing::{FUNNEL, GOAL};
 
 pub(super) type Read<T> = Result<T, Refusal>;
 
@@ -40,10 +42,42 @@ pub(super) fn query(object: &Map<String, Value>, today: Day, ids: Identities) ->
         days,
         interval,
     };
-    if ids == Identities::OfADay {
+    about_reached(&query, ids)?;
+    if ids == Identities::OfADay && reach::dimension(&query).is_none() {
         told_together(&query)?;
     }
     fits(&query).map(|()| query)
+}
+
+/// What visits reached is told of visits, or of them and one more thing that a visit has; of a site without ids, of events.
+fn about_reached(query: &Query, ids: Identities) -> Read<()> {
+    let refused = |field: &str, allowed: Vec<&'static str>| Err(Refusal::at(field, Reason::NotStored).allowing(allowed));
+    let of_metrics = |tells: &dyn Fn(Metric) -> bool| {
+        let wrong = query.metrics.iter().position(|metric| !tells(*metric));
+        let allowed = || Metric::ALL.iter().filter(|metric| tells(**metric)).map(|metric| metric.name()).collect();
+        wrong.map_or(Ok(()), |index| refused(&format!("metrics[{index}]"), allowed()))
+    };
+    let filter = query.filters.iter().position(|filter| filter.dimension.is_reached() && !query.dimensions.contains(&filter.dimension));
+    if let Some(index) = filter.filter(|_| ids == Identities::None) {
+        return refused(&format!("filters[{index}]"), vec![]);
+    }
+    if let Some((place, own)) = reach::dimension(query) {
+        if own.name == FUNNEL && ids == Identities::None {
+            return refused(&format!("dimensions[{place}]"), vec![GOAL]);
+        }
+        let fits = |other: &Dimension| {
+            let is_known = if ids == Identities::OfADay { other.of_visit.is_some() } else { other.is_of_rollup() };
+            *other == own || (other.values == Values::One && is_known)
+        };
+        if let Some(index) = query.dimensions.iter().position(|other| !fits(other)) {
+            return refused(&format!("dimensions[{index}]"), Dimension::all().filter(fits).map(|other| other.name).collect());
+        }
+        return of_metrics(&|metric| reach::tells(own, metric));
+    }
+    if filter.is_some() {
+        return of_metrics(&|metric| ![Metric::ConversionRate, Metric::Value].contains(&metric));
+    }
+    of_metrics(&|metric| !metric.is_of_reached())
 }
 
 /// Visits know what they began with, and events what they are about. A site without ids has entries in the place of visits, and every event tells those.

@@ -10,7 +10,7 @@ use super::refusal::Refusal;
 use super::{Api, tables};
 use crate::access::Access;
 use crate::site::Site;
-use crate::site::declared::Funnel;
+use crate::site::declared::{Declared, Funnel};
 use crate::store::closing::pairs;
 
 /// The answer.
@@ -32,10 +32,10 @@ struct Entry {
     /// The first day that is not closed: from here on any filter can be asked for.
     open_from: Option<String>,
     today: String,
-    goals: Vec<&'static str>,
+    goals: Vec<String>,
     funnels: Vec<Way>,
     pairs: Vec<(&'static str, &'static str)>,
-    properties: Vec<&'static str>,
+    properties: Vec<Box<str>>,
 }
 
 /// A funnel.
@@ -70,9 +70,15 @@ pub(super) async fn list(api: &Api, access: &Access) -> Result<Listed, Refusal> 
         Audience::Public => (first?, closed?),
     };
     let now = api.clock.now();
+    let nothing = Declared::default();
     let entry = |site: &&Site| {
         let zone = sites.zone(site.zone).name();
         let first_day = first.get(&*site.id).copied();
+        // What cannot be added up is not for everybody: it could not be folded once more.
+        let declared = match audience {
+            Audience::Analysts => &site.declared,
+            Audience::Public => &nothing,
+        };
         Entry {
             id: site.id.clone(),
             timezone: zone.to_owned(),
@@ -85,16 +91,13 @@ pub(super) async fn list(api: &Api, access: &Access) -> Result<Listed, Refusal> 
                 Audience::Public => closed.get(zone).copied().unwrap_or_else(|| sites.day_of(site, now).previous()),
             }
             .to_string(),
-            goals: Vec::new(),
-            funnels: match audience {
-                Audience::Analysts => site.declared.funnels.iter().map(way).collect(),
-                Audience::Public => Vec::new(),
-            },
+            goals: declared.goal_names().map(str::to_owned).collect(),
+            funnels: declared.funnels.iter().map(way).collect(),
             pairs: match audience {
-                Audience::Analysts => pairs(&site.declared),
+                Audience::Analysts => pairs(declared),
                 Audience::Public => Vec::new(),
             },
-            properties: Vec::new(),
+            properties: declared.properties.clone(),
         }
     };
     Ok(Listed { role: access.role().label(), sites: seen.iter().map(entry).collect() })

@@ -33,17 +33,17 @@ pub(super) const SUMS: &[&str] = &[
 pub(super) const OTHER: &str = "(other)";
 
 /// The value of a day's cells that are too few to be shown even together. No text of an event is this: texts hold no control characters.
-const HIDDEN: &str = r"\x01";
+pub(super) const HIDDEN: &str = r"\x01";
 
 /// What `cut` is where a row holds the rest of closed days: its visitors cannot be told. 1 is a row whose cells were folded, 0 a named one.
 pub(super) const BEYOND: u8 = 2;
 
 const NO_STATE: &str = "arrayReduce('uniqCombined64State(14)', emptyArrayUInt64())";
 const STATE: &str = "'AggregateFunction(uniqCombined64(14), UInt64)'";
-const NO_AMOUNTS: &str = "CAST(map(), 'Map(String, Decimal(38, 4))')";
+pub(super) const NO_AMOUNTS: &str = "CAST(map(), 'Map(String, Decimal(38, 4))')";
 
 /// The site's open days that are asked for.
-fn open_days(table: &str) -> String {
+pub(super) fn open_days(table: &str) -> String {
     format!("{table}.zone = {{zone:String}} AND {table}.site = {{site:String}} AND {table}.day IN {{open:Array(Date)}}")
 }
 
@@ -116,7 +116,7 @@ pub(super) const EVENTS: &str = "events AS source";
 pub(super) fn events_of_visits() -> String {
     format!(
         "(SELECT * FROM (SELECT * FROM events WHERE {} AND visitor != 0) AS event \
-         ASOF INNER JOIN (SELECT day AS visit_day, visitor AS visit_visitor, start AS visit_start, entry_page, exit_page \
+         ASOF INNER JOIN (SELECT day AS visit_day, visitor AS visit_visitor, start AS visit_start, entry_page, exit_page, goals, steps \
          FROM sessions WHERE {}) AS visit \
          ON event.day = visit.visit_day AND event.visitor = visit.visit_visitor AND event.time >= visit.visit_start) AS source",
         open_days("events"),
@@ -165,13 +165,30 @@ pub(super) fn visits_with_events(conditions: &str) -> String {
     )
 }
 
+/// What a condition is about: a text, or a list of which any may be meant.
+pub(super) enum Operand {
+    Text(String),
+    List(String),
+}
+
 /// One condition. Its values are the parameter `name`.
-pub(super) fn condition(filter: &Filter, text: &str, name: &str) -> String {
-    let word = match filter.keeps {
-        Keeps::These => "IN",
-        Keeps::AllButThese => "NOT IN",
-    };
-    format!(" AND {text} {word} {{{name}:Array(String)}}")
+pub(super) fn condition(filter: &Filter, operand: &Operand, name: &str) -> String {
+    match (operand, filter.keeps) {
+        (Operand::Text(text), Keeps::These) => format!(" AND {text} IN {{{name}:Array(String)}}"),
+        (Operand::Text(text), Keeps::AllButThese) => format!(" AND {text} NOT IN {{{name}:Array(String)}}"),
+        (Operand::List(list), Keeps::These) => format!(" AND hasAny({list}, {{{name}:Array(String)}})"),
+        (Operand::List(list), Keeps::AllButThese) => format!(" AND NOT hasAny({list}, {{{name}:Array(String)}})"),
+    }
+}
+
+/// The properties of an event that may be asked for, as `key=value`.
+pub(super) const PROPERTIES: &str = "arrayMap((key, text) -> concat(key, '=', text), \
+    mapKeys(mapFilter((key, text) -> text != '' AND has({properties:Array(String)}, key), source.props)), \
+    mapValues(mapFilter((key, text) -> text != '' AND has({properties:Array(String)}, key), source.props)))";
+
+/// The events of `source`, each as often as it has properties.
+pub(super) fn by_property(source: &str) -> String {
+    format!("(SELECT *, arrayJoin({PROPERTIES}) AS event_property FROM {source} WHERE {}) AS source", open_days("source"))
 }
 
 /// The events' part and the visits' part of the same cells, joined.
@@ -191,8 +208,17 @@ pub(super) enum Weight {
     Entries,
 }
 
+/// What the cells of a day make up together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whole {
+    /// The site, or what is left of it by filters: what is too small to be named is `(other)`.
+    Site,
+    /// For each property, the events that have it; it stands in that value. What is too small is left out.
+    Property(usize),
+}
+
 /// The cells of open days, folded.
-pub(super) fn folded(cells: &str, weight: Weight) -> String {
+pub(super) fn folded(cells: &str, weight: Weight, whole: Whole) -> String {
     let (own, rest) = match weight {
         Weight::Entries => ("entries".to_owned(), "sumIf(entries, NOT named) OVER days".to_owned()),
         Weight::Visitors => {
@@ -203,16 +229,20 @@ pub(super) fn folded(cells: &str, weight: Weight) -> String {
         }
     };
     let sums = sums(|name| format!("sum(ranked.{name})"));
+    let (part, other) = match whole {
+        Whole::Site => (String::new(), OTHER),
+        Whole::Property(place) => (format!(", substring(value{0}, 1, position(value{0}, '='))", place + 1), HIDDEN),
+    };
     format!(
-        "SELECT ranked.day AS day, ranked.at_hour AS at_hour, multiIf(kept, value1, shown, '{OTHER}', '{HIDDEN}') AS name1, \
-         multiIf(kept, value2, shown, '{OTHER}', '{HIDDEN}') AS name2, toUInt8(NOT kept) AS cut, \
+        "SELECT ranked.day AS day, ranked.at_hour AS at_hour, multiIf(kept, value1, shown, '{other}', '{HIDDEN}') AS name1, \
+         multiIf(kept, value2, shown, '{other}', '{HIDDEN}') AS name2, toUInt8(NOT kept) AS cut, \
          uniqCombined64Merge(14)(ranked.heads) AS visitors, {sums}, sumMap(ranked.amounts) AS amounts FROM \
          (SELECT *, named AND NOT (place = 1 AND small > 0 AND rest < {{threshold:UInt64}}) AS kept, \
          names > 0 OR rest >= {{threshold:UInt64}} AS shown FROM \
          (SELECT *, countIf(NOT named) OVER days AS small, countIf(named) OVER days AS names, {rest} AS rest, \
-         row_number() OVER (PARTITION BY day, at_hour, named ORDER BY weight, value1, value2) AS place FROM \
+         row_number() OVER (PARTITION BY day, at_hour{part}, named ORDER BY weight, value1, value2) AS place FROM \
          (SELECT *, {own} AS weight, weight >= {{threshold:UInt64}} AND value1 != '{OTHER}' AND value2 != '{OTHER}' AS named \
-         FROM ({cells}) AS cell) AS weighed WINDOW days AS (PARTITION BY day, at_hour)) AS placed) AS ranked \
+         FROM ({cells}) AS cell) AS weighed WINDOW days AS (PARTITION BY day, at_hour{part})) AS placed) AS ranked \
          GROUP BY day, at_hour, name1, name2, cut"
     )
 }
@@ -327,8 +357,8 @@ pub(super) fn summed(parts: &[String], bucket: &str) -> String {
     )
 }
 
-/// The figures. `columns` is what is selected, `order` how it is sorted.
-pub(super) fn figures(summed: &str, columns: &str, order: &str, money: Amounts) -> String {
+/// The figures. `columns` is what is selected, `order` how it is sorted, `which` what else is asked of a row.
+pub(super) fn figures(summed: &str, columns: &str, (order, which): (&str, &str), money: Amounts) -> String {
     let by_currency = match money {
         Amounts::None => "",
         Amounts::Sums => {
@@ -338,10 +368,10 @@ pub(super) fn figures(summed: &str, columns: &str, order: &str, money: Amounts) 
     };
     format!(
         "SELECT {columns} FROM (SELECT *, countIf(cut > 0) OVER () > 0 AS folded FROM ({summed}) AS summed) AS figure{by_currency} \
-         WHERE name1 != '{HIDDEN}' ORDER BY {order} LIMIT {{limit:UInt32}} OFFSET {{offset:UInt32}}"
+         WHERE name1 != '{HIDDEN}'{which} ORDER BY {order} LIMIT {{limit:UInt32}} OFFSET {{offset:UInt32}}"
     )
 }
 
-fn sums(of: impl Fn(&str) -> String) -> String {
+pub(super) fn sums(of: impl Fn(&str) -> String) -> String {
     SUMS.iter().map(|name| format!("{} AS {name}", of(name))).collect::<Vec<_>>().join(", ")
 }

@@ -8,7 +8,7 @@ use super::read;
 use super::refusal::{Reason, Refusal};
 use crate::clock::Day;
 use crate::leak;
-use crate::site::declared::Declared;
+use crate::site::declared::{Declared, Funnel, Goal, Step};
 use crate::store::closing::pairs;
 
 fn today() -> Day {
@@ -99,6 +99,7 @@ fn facts(closed: &[&str]) -> Facts {
         audience: Audience::Analysts,
         ids: Identities::OfADay,
         pairs: pairs(&Declared::default()),
+        declared: Declared::default(),
         closed: closed.iter().map(|day| day.parse().unwrap()).collect(),
         first_day: None,
         hour: 12,
@@ -245,4 +246,43 @@ fn everybody_gets_closed_days_cut_one_way_with_a_threshold_that_is_bound() {
     }
     let leaking = leak::here::with("small_counts_shared", || planned(json!({ "dimensions": ["page"] }), &public).unwrap());
     assert!(leaking.parameters.contains(&("threshold".to_owned(), Parameter::Number(0))));
+}
+
+#[test]
+fn what_was_reached_is_asked_with_bound_parameters_and_with_all_of_them() {
+    let declared = Declared {
+        goals: vec![Goal { name: "g".into(), at: Step::Page("/a/*".into()), worth: None }],
+        funnels: vec![Funnel { name: "f".into(), steps: vec![Step::Page("/".into()), Step::Event("e".into())] }],
+        properties: vec!["plan".into()],
+        ..Declared::default()
+    };
+    let filters = json!([{ "dimension": "country", "is": ["') OR 1=1 --"] }]);
+    for closed in [&[][..], &["2026-11-20"]] {
+        for ids in [Identities::OfADay, Identities::None] {
+            let facts = Facts { ids, pairs: pairs(&declared), declared: declared.clone(), ..facts(closed) };
+            for change in [
+                json!({ "dimensions": ["goal"] }),
+                json!({ "dimensions": ["funnel"] }),
+                json!({ "dimensions": ["country", "goal"] }),
+                json!({ "dimensions": ["goal"], "filters": filters }),
+                json!({ "dimensions": ["goal"], "filters": [{ "dimension": "goal", "is": ["g"] }], "interval": "day" }),
+            ] {
+                if ids == Identities::None && change["dimensions"] == json!(["funnel"]) {
+                    continue; // Without visits there are no ways.
+                }
+                let mut asked = json!({ "metrics": ["conversions", "conversion_rate"] });
+                asked.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+                let plan = planned(asked.clone(), &facts).unwrap();
+                assert!(!plan.sql.contains("OR 1=1"), "{}", plan.sql);
+                let named = |sql: &str| sql.split('{').skip(1).map(|rest| rest.split(':').next().unwrap().to_owned()).collect::<Vec<_>>();
+                let named = named(&plan.sql);
+                for name in &named {
+                    assert!(plan.parameters.iter().any(|(bound, _)| bound == name), "{name} is used and not bound by {asked}");
+                }
+                for (bound, _) in &plan.parameters {
+                    assert!(named.contains(bound), "{bound} is bound and not used by {asked}: {}", plan.sql);
+                }
+            }
+        }
+    }
 }

@@ -39,6 +39,7 @@ pub(super) fn start(target: Target, shared: Arc<Shared>, spool: PathBuf, mut sto
             spool,
             migrated: false,
             counted: HashMap::new(),
+            declared: Vec::new(),
             visits_at: at,
             expire_at: at,
             tried: HashMap::new(),
@@ -65,6 +66,8 @@ struct Care {
     migrated: bool,
     /// How many events each day had when its visits were last counted by this process.
     counted: HashMap<ZoneDay, u64>,
+    /// What sites declared then.
+    declared: Vec<(String, Declared)>,
     /// When visits are counted again.
     visits_at: Instant,
     /// When figures that are too old are looked for again.
@@ -154,12 +157,18 @@ impl Care {
     /// Counts the visits of the days that have got events since they were last counted; whether there were any.
     async fn count_visits(&mut self, open: &[Held]) -> Result<bool, Failure> {
         let mut any = false;
+        let Thresholds { declared, .. } = thresholds(&self.shared.sites.load());
+        if declared != self.declared {
+            // What is declared now is looked for in all days that are open.
+            self.counted.clear();
+            self.declared.clone_from(&declared);
+        }
         for Held { day, events } in open {
             if self.counted.get(day) == Some(events) {
                 continue;
             }
             let as_of = self.shared.clock.now();
-            visits::count(&self.target.client, day, *events).await?;
+            visits::count(&self.target.client, day, *events, &declared).await?;
             days::say(&self.target.client, day, What::Visits, as_of).await?;
             self.counted.insert(day.clone(), *events);
             any = true;

@@ -23,6 +23,8 @@
 //!   who can subtract; so where all that is too small is of fewer than k visitors together, the smallest large cell joins it, for good.
 //! * When the week is over, what waits is named if it has k visitor-days in it, unless that would leave unnamed what is of fewer than k: then the whole cut
 //!   waits for the month. When the month is over, the rest is named by the same rule, and the smallest cell stays behind where too little would be left.
+//! * Goals, steps of funnels and the values of one property cannot be added up with the others of their dimension: each is a whole by itself, and a goal's cell
+//!   is as small as the fewer of those who reached it and those who did not. A mark for each goal and step says that it was looked for on that day.
 //! * A week or month is over when all its days are closed; of a month, also the days of the week that reaches beyond it.
 
 use clickhouse::query::Query;
@@ -30,13 +32,14 @@ use clickhouse::{Client, Row};
 use serde::Deserialize;
 
 use super::client::within;
-use super::closing::{self, Of, Span};
+use super::closing::{self, FUNNEL, GOAL, Of, Span, mark_of, pairs};
 use super::days::{self, What, ZoneDay, of, run};
 use super::errors::Failure;
+use super::reached::Reached;
 use super::visits;
 use crate::clock::{Day, UnixMillis};
 use crate::leak;
-use crate::limits::{ENGINE_SPILL_BYTES, PAIR_CELLS, SITE_K};
+use crate::limits::{DISTINCT_VALUES, ENGINE_SPILL_BYTES, PAIR_CELLS, SITE_K};
 use crate::site::declared::Declared;
 
 /// The cut of a mark: what bears one is in the table whole.
@@ -138,10 +141,10 @@ impl Closing<'_> {
         match step {
             Step::Count => {
                 let events = self.number("SELECT count() FROM events WHERE zone = {zone:String} AND day = {day:Date}").await?;
-                visits::count(self.client, self.day, events).await
+                visits::count(self.client, self.day, events, &self.thresholds.declared).await
             }
-            Step::Cells => self.refill("rollup_closing", &closing::cells()).await,
-            Step::Wait => self.refill("rollup_waiting", &closing::waiting()).await,
+            Step::Cells => self.refill("rollup_closing", &[closing::cells(), closing::reached(), closing::properties()]).await,
+            Step::Wait => self.refill("rollup_waiting", &[closing::waiting()]).await,
             Step::Publish => {
                 let day = self.day.day.to_string();
                 self.publish(Span::Day, &Stretch { first: day.clone(), last: day }).await
@@ -154,12 +157,28 @@ impl Closing<'_> {
     }
 
     /// Fills the day's partition of `table` anew, unless the day's cells are published: then what was there has done its part.
-    async fn refill(&self, table: &str, select: &str) -> Result<(), Failure> {
+    async fn refill(&self, table: &str, selects: &[String]) -> Result<(), Failure> {
         if self.is_done(Span::Day, &self.day.day.to_string()).await? {
             return Ok(());
         }
         self.drop_day(table).await?;
-        run(self.with_thresholds(&format!("INSERT INTO {table} {select}"))).await
+        for select in selects {
+            run(self.with_thresholds(&format!("INSERT INTO {table} {select}"))).await?;
+        }
+        if table == "rollup_closing" {
+            for (site, reached) in self.reached_by_events() {
+                let sql = format!("INSERT INTO {table} {}", closing::reached_by_events(&reached));
+                run(reached.bound(self.with_thresholds(&sql)).param("site", site)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The sites without pseudonyms that declare goals: there the events count that reach them.
+    fn reached_by_events(&self) -> impl Iterator<Item = (&str, Reached)> {
+        let declared =
+            self.thresholds.declared.iter().filter(|(site, own)| self.thresholds.without.contains(site) && !own.goals.is_empty());
+        declared.map(|(site, own)| (&**site, Reached::of(own)))
     }
 
     async fn publish_all(&self, span: Span) -> Result<(), Failure> {
@@ -226,11 +245,36 @@ impl Closing<'_> {
                     let (Of::These(whose) | Of::AllBut(whose)) = &kept.of;
                     run(fill(&closing::pair(&kept)).param("cells", PAIR_CELLS).param("whose", whose)).await?;
                 }
+                self.add_goals(&fill).await?;
             }
             Span::Week | Span::Month => run(fill(&closing::span(span))).await?,
         }
         let mark = "(zone, day, span, dimension) SELECT {zone:String}, {first:Date}, {span:String}, {done:String}";
         run(fill(mark).param("done", DONE)).await
+    }
+
+    /// Adds the pairs of goals of sites without visits, and the marks of what was looked for.
+    async fn add_goals(&self, fill: impl Fn(&str) -> Query) -> Result<(), Failure> {
+        let declared = &self.thresholds.declared;
+        for (site, reached) in self.reached_by_events() {
+            let pairs = declared.iter().filter(|(own, _)| own == site).flat_map(|(_, own)| pairs(own));
+            for (_, with) in pairs.filter(|(one, _)| *one == GOAL) {
+                let filling = reached.bound(fill(&closing::pair_of_goals(&reached, with)));
+                run(filling.param("site", site).param("cells", PAIR_CELLS)).await?;
+            }
+        }
+        for (site, own) in declared {
+            let goals = own.goal_names().map(|name| (GOAL, name.to_owned()));
+            let looked_for: Vec<(&str, String)> = goals.chain(own.step_names().map(|step| (FUNNEL, step))).collect();
+            let (cuts, values): (Vec<String>, Vec<String>) = looked_for.into_iter().map(|(cut, value)| (mark_of(cut), value)).unzip();
+            let marks = "(zone, day, site, span, dimension, value) SELECT {zone:String}, {day:Date}, site, 'day', mark.1, mark.2 \
+                FROM rollup_closing ARRAY JOIN arrayZip({marks:Array(String)}, {looked_for:Array(String)}) AS mark \
+                WHERE zone = {zone:String} AND day = {day:Date} AND site = {site:String} AND dimension = 'all' AND currency = ''";
+            if !cuts.is_empty() {
+                run(fill(marks).param("marks", &cuts).param("looked_for", &values).param("site", &**site)).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn is_done(&self, span: Span, first: &str) -> Result<bool, Failure> {
@@ -271,6 +315,9 @@ impl Closing<'_> {
     fn with_thresholds(&self, sql: &str) -> Query {
         let Thresholds { sites, ks, without, .. } = self.thresholds;
         let query = self.about(sql).param("sites", sites).param("ks", ks).param("without", without).param("k", u64::from(SITE_K.1));
+        let keys = |(site, own): &(String, Declared)| own.properties.iter().map(|key| format!("{site}/{key}")).collect::<Vec<_>>();
+        let opted: Vec<String> = self.thresholds.declared.iter().flat_map(keys).collect();
+        let query = query.param("opted", &opted).param("values", DISTINCT_VALUES as u64);
         query.with_setting("max_threads", "1").with_setting("max_bytes_before_external_group_by", ENGINE_SPILL_BYTES.to_string())
     }
 }

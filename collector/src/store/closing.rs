@@ -1,6 +1,7 @@
 //! The SQL of closing a day: templates in `schema/closing/`, put together from constants of ours. What is about a day or a site travels as a parameter.
 
 use super::migrate::without_comments;
+use super::reached::Reached;
 use super::rollup;
 use crate::site::declared::{Declared, Detail};
 
@@ -32,6 +33,24 @@ const EXIT_PAGE: &str = "exit_page";
 /// Those that events know only through their visit.
 const OF_VISITS_ALONE: &[&str] = &[ENTRY_PAGE, EXIT_PAGE];
 
+/// The cuts of visits by what they have reached, with the columns of `sessions` that list it: a visit is in as many cells as it has reached.
+pub const REACHED: &[(&str, &str)] = &[(GOAL, "goals"), (FUNNEL, "steps")];
+
+/// The cut by goals.
+pub const GOAL: &str = "goal";
+/// The cut by steps of funnels: `name/number`.
+pub const FUNNEL: &str = "funnel";
+/// The cut by properties of events, `key=value`, of the keys that a site names.
+pub const EVENT_PROPERTY: &str = "event_property";
+
+/// What goals and funnels are kept together with.
+const WITH_REACHED: &[&str] = &["channel", "utm_campaign", "country", "device"];
+
+/// The cut of the mark that says that a goal, or a step, was looked for on a day: only such days count for its rate.
+pub fn mark_of(cut: &str) -> String {
+    format!("~{cut}")
+}
+
 /// The counts of a pair's cell, each rounded by a lot of its own.
 const COUNTS: &[&str] = &[
     "visitors",
@@ -45,6 +64,11 @@ const COUNTS: &[&str] = &[
     "first_this_week",
     "first_this_month",
 ];
+
+/// Within a dimension, the cells that make up a whole together: the values of one property; a goal or a step each by itself; else all of them. What is too
+/// small to be named in it is hidden by another of it.
+const CUT: &str = "multiIf(toString(dimension) = 'event_property', substring(value, 1, position(value, '=')), \
+    toString(dimension) IN ('goal', 'funnel'), value, '')";
 
 /// A site's threshold. The arrays are parameters; of a site that is no longer configured it is the usual one.
 const K: &str = "transform(toString(site), {sites:Array(String)}, {ks:Array(UInt64)}, {k:UInt64})";
@@ -93,6 +117,11 @@ pub fn pairs(declared: &Declared) -> Vec<Pair> {
         Detail::Pairs => usual_pairs(),
         Detail::Totals => Vec::new(),
     };
+    if declared.detail == Detail::Pairs {
+        let reached = [(GOAL, declared.goals.is_empty()), (FUNNEL, declared.funnels.is_empty())];
+        let reached = reached.into_iter().filter(|(_, none)| !none);
+        pairs.extend(reached.flat_map(|(cut, _)| WITH_REACHED.iter().map(move |with| (cut, *with))));
+    }
     for (one, two) in &declared.cubes {
         if !pairs.contains(&(one, two)) && !pairs.contains(&(two, one)) {
             // What only visits have comes second.
@@ -118,6 +147,22 @@ pub(super) fn cells() -> String {
     filled(template!("cells"), &[("cuts", &format!("('all', ''), ('hour', leftPad(toString(hour), 2, '0')), {cuts}"))])
 }
 
+/// What visits have reached on a day.
+pub(super) fn reached() -> String {
+    filled(template!("reached"), &[])
+}
+
+/// What the events of a site without visits have reached on a day.
+pub(super) fn reached_by_events(reached: &Reached) -> String {
+    let blanks = [("goals_of_event", &*reached.goals_of_event()), ("amounts_of_event", &*reached.amounts_of_event())];
+    filled(template!("reached_events"), &blanks)
+}
+
+/// The properties of a day.
+pub(super) fn properties() -> String {
+    filled(template!("properties"), &[])
+}
+
 /// The cells of a day that wait.
 pub(super) fn waiting() -> String {
     filled(template!("waiting"), &[("small", &small())])
@@ -137,7 +182,7 @@ fn small() -> String {
 pub(super) fn span(span: Span) -> String {
     let (waiting, limit) = match span {
         Span::Day | Span::Week => (template!("week"), ""),
-        Span::Month => (template!("month"), "LIMIT 1 BY site, dimension"),
+        Span::Month => (template!("month"), "LIMIT 1 BY site, dimension, {cut}"),
     };
     let waiting = filled(waiting, &[]);
     let candidates = filled(template!("candidates"), &[("waiting", &waiting)]);
@@ -180,13 +225,9 @@ pub(super) fn kept_pairs(declared: &[(String, Declared)]) -> Vec<Kept> {
 
 /// The cells of a pair.
 pub(super) fn pair(Kept { pair: (one, two), of }: &Kept) -> String {
-    let rounded = |(lot, count): (usize, &&str)| {
-        let sum = format!("sum(cell.{count})");
-        format!("toUInt64(intDiv({sum}, n) * n + if(rand64({lot}) % n < {sum} % n, n, 0)) AS {count}")
-    };
-    let rounded = COUNTS.iter().enumerate().map(rounded).collect::<Vec<_>>().join(", ");
-    let of_visits = CUTS_OF_VISITS.contains(one) && CUTS_OF_VISITS.contains(two);
-    let alone = OF_VISITS_ALONE.contains(two);
+    let reached = REACHED.iter().find(|(cut, _)| cut == one);
+    let of_visits = reached.is_some() || (CUTS_OF_VISITS.contains(one) && CUTS_OF_VISITS.contains(two));
+    let alone = reached.is_some() || OF_VISITS_ALONE.contains(two);
     let whose = match of {
         Of::These(_) => "has({whose:Array(String)}, toString(site))",
         Of::AllBut(_) => "NOT has({whose:Array(String)}, toString(site))",
@@ -207,14 +248,31 @@ pub(super) fn pair(Kept { pair: (one, two), of }: &Kept) -> String {
         // Where events tell the rest, visits must not tell it again.
         let [visitors, pageviews, events] =
             if alone { ["uniqExact(visit.visitor)", "sum(visit.pageviews)", "sum(visit.events)"] } else { ["0", "0", "0"] };
-        let blanks = [("one", *one), ("two", *two), ("visitors", visitors), ("pageviews", pageviews), ("events", events), ("whose", whose)];
+        let value = reached.map_or_else(|| format!("visit.{one}"), |(_, column)| format!("arrayJoin(visit.{column})"));
+        let blanks =
+            [("one", &*value), ("two", two), ("visitors", visitors), ("pageviews", pageviews), ("events", events), ("whose", whose)];
         parts.push(filled(template!("pair_visits"), &blanks));
     }
+    rounded((one, two), &parts)
+}
+
+/// The cells of goals and another cut, of a site without visits.
+pub(super) fn pair_of_goals(reached: &Reached, two: &'static str) -> String {
+    let cells = filled(template!("pair_goals"), &[("two", two), ("goals_of_event", &reached.goals_of_event())]);
+    rounded((GOAL, two), &[cells])
+}
+
+/// The cells that are the sums of `parts`, rounded by lot.
+fn rounded((one, two): Pair, parts: &[String]) -> String {
+    let rounded = |(lot, count): (usize, &&str)| {
+        let sum = format!("sum(cell.{count})");
+        format!("toUInt64(intDiv({sum}, n) * n + if(rand64({lot}) % n < {sum} % n, n, 0)) AS {count}")
+    };
+    let rounded = COUNTS.iter().enumerate().map(rounded).collect::<Vec<_>>().join(", ");
     // The names of the columns decide, not their order.
     let columns = format!("site, value, value2, {}", COUNTS.join(", "));
     let parts: Vec<String> = parts.iter().map(|part| format!("SELECT {columns} FROM ({part})")).collect();
-    let blanks = [("one", *one), ("two", *two), ("rounded", &*rounded), ("cells_of", &*parts.join(" UNION ALL "))];
-    filled(template!("pair"), &blanks)
+    filled(template!("pair"), &[("one", one), ("two", two), ("rounded", &rounded), ("cells_of", &parts.join(" UNION ALL "))])
 }
 
 /// The template without its comments, its blanks filled in.
@@ -223,19 +281,23 @@ fn filled(template: &str, blanks: &[(&str, &str)]) -> String {
     for (blank, text) in blanks {
         sql = sql.replace(&format!("{{{blank}}}"), text);
     }
-    sql.replace("{k}", K)
+    sql.replace("{k}", K).replace("{cut}", CUT)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::site::declared::{Goal, Step};
 
     #[test]
     fn no_template_has_a_blank_left() {
+        let goal = Goal { name: "g".into(), at: Step::Event("e".into()), worth: None };
+        let reaching = Reached::of(&Declared { goals: vec![goal], ..Declared::default() });
+        let of_goals = [reached(), properties(), reached_by_events(&reaching), pair_of_goals(&reaching, "country")];
         let mut all = vec![cells(), waiting(), named(), span(Span::Week), span(Span::Month)];
         let cubes = vec![("page", "exit_page"), ("entry_page", "exit_page"), ("since_first", "network")];
         let declared = [("a".to_owned(), Declared { cubes, ..Declared::default() })];
-        all.extend(kept_pairs(&declared).iter().map(pair));
+        all.extend(kept_pairs(&declared).iter().map(pair).chain(of_goals));
         for sql in all {
             for blank in sql.split('{').skip(1) {
                 let blank = blank.split('}').next().unwrap_or_default();

@@ -28,6 +28,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "first_tables", sql: include_str!("../../../schema/0001_first_tables.sql") },
     Migration { version: 2, name: "visits_and_closed_days", sql: include_str!("../../../schema/0002_visits_and_closed_days.sql") },
     Migration { version: 3, name: "cells_of_a_closing", sql: include_str!("../../../schema/0003_cells_of_a_closing.sql") },
+    Migration { version: 4, name: "goals_and_funnels", sql: include_str!("../../../schema/0004_goals_and_funnels.sql") },
 ];
 
 /// Made before the first migration: which ones this database has.

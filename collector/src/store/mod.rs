@@ -11,6 +11,7 @@ pub mod export;
 pub mod finished;
 pub mod migrate;
 pub mod query;
+pub mod reached;
 pub mod retention;
 pub mod rollup;
 pub mod visits;

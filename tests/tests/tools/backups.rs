@@ -180,7 +180,7 @@ async fn a_database_is_backed_up_before_it_is_migrated_and_not_migrated_without(
     let client = engine.database("before").await;
     let folder = tempfile::tempdir().unwrap();
     let source = Source { client: client.clone(), config: None, data_dir: folder.path().to_owned() };
-    let next = Migration { version: 4, name: "next", sql: "ALTER TABLE outcomes_daily ADD COLUMN IF NOT EXISTS more String DEFAULT 'x'" };
+    let next = Migration { version: 5, name: "next", sql: "ALTER TABLE outcomes_daily ADD COLUMN IF NOT EXISTS more String DEFAULT 'x'" };
     let migrations = [MIGRATIONS, &[next]].concat();
     let now = UnixMillis(1_795_348_800_000);
     assert_eq!(backup::before_migration(&source, &migrations, now).await.unwrap(), None, "a new database has nothing to lose");
@@ -199,13 +199,13 @@ async fn a_database_is_backed_up_before_it_is_migrated_and_not_migrated_without(
     std::fs::remove_file(folder.path().join("backups")).unwrap();
 
     let made = backup::before_migration(&source, &migrations, now).await.unwrap().unwrap();
-    assert_eq!(made, folder.path().join("backups/before-4-2026-11-22"));
+    assert_eq!(made, folder.path().join("backups/before-5-2026-11-22"));
     let manifest = Backup::open(&made).unwrap().manifest().clone();
-    assert_eq!((manifest.database, manifest.files[0].rows), (3, Some(1000)));
+    assert_eq!((manifest.database, manifest.files[0].rows), (4, Some(1000)));
     let again = backup::before_migration(&source, &migrations, now).await.unwrap();
     assert_eq!((again, std::fs::read_dir(folder.path().join("backups")).unwrap().count()), (Some(made.clone()), 1), "once a day");
     assert_eq!(migrate::migrate_to(&client, &migrations).await.unwrap().applied, 1);
-    assert!(matches!(migrate::version(&client).await, Err(migrate::MigrateError::Newer { found: 4, known: 3 })), "for a version before it");
+    assert!(matches!(migrate::version(&client).await, Err(migrate::MigrateError::Newer { found: 5, known: 4 })), "for a version before it");
 
     // What was kept fits the new table: the column that it lacks has its default.
     let target = tempfile::tempdir().unwrap();

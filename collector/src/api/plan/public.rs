@@ -1,9 +1,9 @@
 //! What is planned for everybody who has a link: closed days, one cut at most, and never an hour.
 
 use super::{Parameter, Planning, one_value_of_closed_days};
-use crate::api::question::Dimension;
+use crate::api::question::{Dimension, Values};
 use crate::api::refusal::{Reason, Refusal};
-use crate::api::template::{self, Hours, PublicCut};
+use crate::api::template::{self, Hours, Operand, PublicCut};
 use crate::leak;
 use crate::store::rollup::ALL;
 
@@ -24,14 +24,15 @@ impl Planning<'_> {
         }
         cut.dedup();
         self.kept_of_closed_days(cut.len())?;
-        if cut.len() > 1 {
-            let allowed = Dimension::all().map(|own| own.name);
+        // Cells that cannot be added up have no rest that would hide a small one.
+        if cut.len() > 1 || cut.iter().any(|own| own.values == Values::Many) {
+            let allowed = Dimension::all().filter(|own| own.values == Values::One).map(|own| own.name);
             return Err(Refusal::at("dimensions", Reason::NotStored).allowing(allowed));
         }
         let (weight, threshold) = self.threshold();
         self.bind("threshold", Parameter::Number(if leak::planted("small_counts_shared") { 0 } else { threshold }));
         self.text("dimension1", cut.first().map_or(ALL, |own| own.name));
-        let conditions = self.conditions(|_| true, |_| "part.name".to_owned());
+        let conditions = self.conditions(|_| true, |_| Operand::Text("part.name".to_owned()));
         let cut = match (cut.first(), query.dimensions.first()) {
             (None, _) => PublicCut::WholeSite,
             (Some(cut), None) => PublicCut::Hidden(*cut),
