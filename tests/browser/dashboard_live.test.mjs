@@ -17,6 +17,20 @@ const config = `
 id = "shop.test"
 timezone = "${timezone}"
 secret_sha256 = "${createHash("sha256").update(SECRET).digest("hex")}"
+properties = ["plan"]
+
+[[site.goal]]
+name = "Signed up"
+event = "signup"
+value = "4.50 EUR"
+
+[[site.goal]]
+name = "Lost"
+page = "/nowhere"
+
+[[site.funnel]]
+name = "Joining"
+steps = [{ page = "/" }, { page = "/pricing" }, { event = "signup" }, { page = "/nowhere" }]
 
 [[site]]
 id = "anonymous.test"
@@ -32,7 +46,7 @@ const people = Array.from({ length: 12 }, (_, index) => ({ address: index < 8 ? 
 const events = people.flatMap(({ address, reads }) => {
   const from = { site: "shop.test", client_ip: address, client_ua: ordinaryAgent };
   const entry = { ...from, kind: "pageview", url: "https://shop.test/", referrer: "https://www.google.com/", entry: true, age_ms: 90_000 };
-  return reads ? [entry, { ...from, kind: "pageview", url: "https://shop.test/pricing", referrer: "https://shop.test/", age_ms: 30_000 }, { ...from, kind: "event", name: "signup", url: "https://shop.test/pricing", age_ms: 10_000 }] : [entry];
+  return reads ? [entry, { ...from, kind: "pageview", url: "https://shop.test/pricing", referrer: "https://shop.test/", age_ms: 30_000 }, { ...from, kind: "event", name: "signup", props: { plan: "small", note: "is not asked for" }, url: "https://shop.test/pricing", age_ms: 10_000 }] : [entry];
 });
 const refused = Array.from({ length: 3 }, () => ({ site: "shop.test", kind: "pageview", url: "https://shop.test/", gpc: true }));
 
@@ -84,10 +98,59 @@ test("what arrived stands on the page", () =>
     assert.deepEqual(await lines(panel("Pages")), ["/ 12 12", "/pricing 6 6"]);
     assert.deepEqual(await lines(panel("Countries")), ["Other, together 12 12"], "four people in Germany are found by nobody, not even by what is left of the others");
     assert.match(await panel("Countries").locator("footer").textContent(), /Values under 5 visitors a day are in “Other”/);
-    assert.match((await lines(panel("Actions"))).join(), /^signup 6 6/);
+    assert.deepEqual(await lines(panel("Actions")), ["Signed up 6 50%"]);
     assert.match(await panel("Not counted").textContent(), /Global Privacy Control 3/);
     await page.locator(".world path").first().waitFor();
     await picture(page, "live");
+    assert.deepEqual(await seriousFaults(page), []);
+  }));
+
+/** Clicks a tab of a panel. */
+const tab = (panel, name) => panel.getByRole("tab", { name, exact: true }).click();
+
+for (const [name, options] of [["light", {}], ["dark", { colorScheme: "dark" }], ["phone", { viewport: { width: 390, height: 844 } }]]) {
+  test(`goals, funnels and properties stand on the page: ${name}`, () =>
+    analyst("&range=today", async ({ page, panel, settled }) => {
+      const actions = panel("Actions");
+      assert.deepEqual(await actions.getByRole("tab").allTextContents(), ["Goals", "Funnels", "Events", "Properties"]);
+      assert.match(await actions.locator("footer").textContent(), /Counts from the day it was declared/);
+      await picture(page, `goals-${name}`);
+      await tab(actions, "Funnels");
+      await settled();
+      const steps = await actions.locator(".funnel li").evaluateAll((steps) => steps.map((step) => [...step.children].map((child) => child.textContent).join(" | ")));
+      assert.deepEqual(steps, ["/ | 12 visits, 100% of all", "/pricing | −50% | 6 visits, 50% of all", "signup | none lost | 6 visits, 50% of all", "/nowhere | under 5, or none"]);
+      await picture(page, `funnels-${name}`);
+      assert.deepEqual(await seriousFaults(page), []);
+      await tab(actions, "Events");
+      await settled();
+      assert.match((await lines(actions)).join(), /^signup 6 6/);
+      await tab(actions, "Properties");
+      await settled();
+      assert.deepEqual(await lines(actions), ["plan=small 6 6"]);
+      await picture(page, `properties-${name}`);
+      assert.deepEqual(await seriousFaults(page), []);
+    }, options));
+}
+
+test("a goal is a filter of whole visits", () =>
+  analyst("&range=today", async ({ page, panel, settled, tiles }) => {
+    await panel("Actions").getByRole("button", { name: "Signed up" }).click();
+    await settled();
+    assert.equal((await tiles()).Visits, "6");
+    assert.equal(new URL(page.url()).searchParams.get("is.goal"), "Signed up");
+    assert.deepEqual(await lines(panel("Pages")), ["/ 6 6", "/pricing 6 6"]);
+    assert.deepEqual(await page.getByRole("alert").allTextContents(), []);
+  }));
+
+test("where nothing is declared, the page says how to", () =>
+  analyst("&site=anonymous.test&range=today", async ({ page, panel, settled }) => {
+    await page.goto(`${collector.office}/?site=anonymous.test&range=today`);
+    await settled();
+    const actions = panel("Actions");
+    assert.deepEqual(await actions.getByRole("tab").allTextContents(), ["Events", "Goals", "Properties"], "without ids there are no visits to follow");
+    await tab(actions, "Goals");
+    assert.match(await actions.locator(".declare").textContent(), /has declared no goals yet.*\[\[site\.goal\]\]/s);
+    await picture(page, "goals-none");
     assert.deepEqual(await seriousFaults(page), []);
   }));
 

@@ -21,6 +21,7 @@ import "./install/install.css";
 import "./overview/overview.css";
 import "./overview/world.css";
 import "./overview/panels.css";
+import "./overview/funnel.css";
 import "./realtime.css";
 
 const INSTALLATION_SECONDS = 5;

@@ -21,11 +21,12 @@ const DIMENSIONS: Record<string, string> = {
   event: "events",
   event_property: "properties",
   goal: "goals",
+  funnel: "funnels",
 };
 const SINGULAR: Record<string, string> = {
   page: "Page", entry_page: "Entry page", exit_page: "Exit page", channel: "Channel", source: "Source", referrer: "Referrer", utm_source: "Campaign source",
   utm_medium: "Campaign medium", utm_campaign: "Campaign", country: "Country", browser: "Browser", os: "System", device: "Device", screen: "Screen", language: "Language",
-  event: "Event", event_property: "Property", goal: "Goal",
+  event: "Event", event_property: "Property", goal: "Goal", funnel: "Step",
 };
 export const dimensionName = (dimension: string) => DIMENSIONS[dimension] ?? dimension;
 export const singular = (dimension: string) => SINGULAR[dimension] ?? dimension;
@@ -100,6 +101,15 @@ export function noteText(note: string, site: Site): Note | undefined {
       };
     case "rounded_pairs":
       return { short: `Rounded to multiples of ${site.k}`, long: "Under a filter, each figure of closed days was rounded at random, up or down, so that no small one can be worked out from others." };
+    case "small_left_out":
+      return {
+        short: `Left out: what fewer than ${site.k} visitors of a day have`,
+        long: "Also a goal or a step that all but so few have reached: whoever knows all visits would know how many have not.",
+      };
+    case "counts_since_declared":
+      return { short: "Counts from the day it was declared", long: "Days that were closed before have not been looked at for it, and their visits are in no rate." };
+    case "conversions_are_events":
+      return { short: "Events are counted here, and their rate is of entries", long: "No visitors are told apart on this site, so nobody knows which events are of one visit." };
     case "visits_pending":
       return { short: "The visits of the last minutes are still to be counted", long: "" };
     case "small_days_left_out":

@@ -11,6 +11,7 @@ import { figure } from "../format.ts";
 import { Icon } from "../parts/icon.tsx";
 import { Tabs } from "../parts/tabs.tsx";
 import { FRESH_SECONDS } from "./figures.tsx";
+import { Funnels } from "./funnel.tsx";
 import { METRICS, OTHER, noteText, singular, valueName } from "./names.ts";
 import { fileQuestion, panelQuestion, rowsAtFirst } from "./panels.ts";
 import type { Panel, Tab } from "./panels.ts";
@@ -30,7 +31,7 @@ export function PanelCard({ site, address, panel }: PanelProps) {
   const span = spanOf(address.range, site.today);
   const why = whyNotShown(site, span, address.filters, tab.dimension);
   const question = panelQuestion(site, address, panel, tab, more);
-  const asked = useAsked(why ? undefined : JSON.stringify(question), (signal) => query(question, signal), span.to === site.today ? FRESH_SECONDS : undefined);
+  const asked = useAsked(why || tab.declare ? undefined : JSON.stringify(question), (signal) => query(question, signal), span.to === site.today ? FRESH_SECONDS : undefined);
   const pick = (dimension: string) => {
     setMore(false);
     const { [panel.id]: _, ...tabs } = address.tabs;
@@ -41,14 +42,28 @@ export function PanelCard({ site, address, panel }: PanelProps) {
       <header>
         <h2 id={`panel-${panel.id}`}>{panel.title}</h2>
         {panel.tabs.length > 1 && <Tabs label={panel.title} id={panel.id} tabs={panel.tabs.map(({ dimension, name }) => [dimension, name])} picked={tab.dimension} pick={pick} />}
-        <FileButton question={question} name={`${site.id} ${panel.title} ${tab.name} ${span.from} ${span.to}`} disabled={Boolean(why) || !asked.answer?.rows.length} />
+        <FileButton question={question} name={`${site.id} ${panel.title} ${tab.name} ${span.from} ${span.to}`} disabled={Boolean(why || tab.declare) || !asked.answer?.rows.length} />
       </header>
       <div id={`${panel.id}-content`} class="content" {...(panel.tabs.length > 1 ? { role: "tabpanel", "aria-labelledby": `${panel.id}-${tab.dimension}` } : {})}>
-        {why ? <p class="empty" data-why="not-kept">{why}</p> : <Values asked={asked} site={site} address={address} panel={panel} tab={tab} more={more} showMore={() => setMore(true)} />}
+        {tab.declare ? <Declare tab={tab} site={site} /> : why ? <p class="empty" data-why="not-kept">{why}</p> : <Values asked={asked} site={site} address={address} panel={panel} tab={tab} more={more} showMore={() => setMore(true)} />}
       </div>
     </section>
   );
 }
+
+/** How a goal and its like is declared, where the site has none. */
+function Declare({ tab, site }: { tab: Tab; site: Site }) {
+  return (
+    <div class="declare">
+      <p>{site.id} has declared no {tab.name.toLowerCase()} yet. In its <code>[[site]]</code> of the configuration:</p>
+      <pre tabIndex={0} aria-label="Example">{tab.declare}</pre>
+      <p>They count from the day on which you declare them.</p>
+    </div>
+  );
+}
+
+/** Notes that a panel tells; the others are told elsewhere. */
+const TOLD = ["folded", "rounded_pairs", "small_left_out", "counts_since_declared", "conversions_are_events"];
 
 interface ValuesProps extends PanelProps {
   asked: Asked<Answer>;
@@ -65,17 +80,19 @@ function Values({ asked, site, address, panel, tab, more, showMore }: ValuesProp
   if (!answer) return <Ghosts />;
   if (answer.rows.length === 0) return <p class="empty">{address.filters.length ? "Nothing of this under the filter, in these days." : "Nothing in these days."}</p>;
   const isWorld = panel.id === "countries";
-  const pending = answer.notes.filter((note) => note === "folded" || note === "rounded_pairs");
-  const notes = (answer.folded && !pending.includes("folded") ? ["folded", ...pending] : pending).flatMap((note) => noteText(note, site) ?? []);
+  const pending = answer.notes.filter((note) => TOLD.includes(note));
+  // What is left out is in no “Other”.
+  const isLeftOut = pending.includes("small_left_out");
+  const notes = (isLeftOut ? pending.filter((note) => note !== "folded") : answer.folded && !pending.includes("folded") ? ["folded", ...pending] : pending).flatMap((note) => noteText(note, site) ?? []);
   return (
     <>
       {isWorld && <World answer={answer} pick={picker(site, address, tab)} />}
       <div class={more || isWorld ? "scroll long" : "scroll"} {...(more || isWorld ? { tabIndex: 0, role: "region", "aria-label": `All ${panel.title.toLowerCase()}` } : {})}>
-        <Table answer={answer} site={site} address={address} tab={tab} />
+        {tab.dimension === "funnel" ? <Funnels answer={answer} site={site} /> : <Table answer={answer} site={site} address={address} tab={tab} />}
       </div>
       <footer>
         <div>{notes.map(({ short, long }) => <p class="note" key={short} title={long}><Icon name="info" />{short}<span class="unseen">. {long}</span></p>)}</div>
-        {answer.next_offset !== null && !more && !isWorld && answer.rows.length >= rowsAtFirst && <button type="button" class="plain small" onClick={showMore}>Show more</button>}
+        {answer.next_offset !== null && !more && !isWorld && tab.dimension !== "funnel" && answer.rows.length >= rowsAtFirst && <button type="button" class="plain small" onClick={showMore}>Show more</button>}
       </footer>
     </>
   );
