@@ -96,7 +96,7 @@ fn found(collector: &Collector, link: &str) -> BTreeSet<&'static str> {
         }
     };
     let by_day = |day: &str| json!({ "from": day, "to": day });
-    for dimension in ["page", "entry_page", "utm_source", "channel", "country", "browser", "os", "device", "event"] {
+    for dimension in ["page", "entry_page", "utm_source", "device", "event"] {
         for day in [BUSY, QUIET] {
             let told = rows(&asked(
                 collector,

@@ -62,6 +62,7 @@ fn every_command_of_the_readme_for_when_things_go_wrong_does_what_it_says() {
     collector.drained();
     law::assert_holds(&collector);
     assert!(succeeded(chapter.run(&setup, "headcount keys log", &[])).contains("\tbirth\t"));
+    assert!(succeeded(chapter.run(&setup, "headcount days", &[])).starts_with("day\tzone\tstate\tevents\twhy\n"));
     assert!(succeeded(chapter.run(&setup, "headcount check-config", &[])).contains("headcount.toml: right"));
     let folder = setup.path().join("backup");
     let folder = [("DIR", folder.to_str().unwrap())];
