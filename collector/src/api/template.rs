@@ -265,7 +265,7 @@ pub(super) fn closed(names: [&str; 2], hour: &str, conditions: &str, spans: &str
 pub(super) fn rest_of_closed(bucket: &str, spans: &str) -> String {
     let sums = sums(|name| format!("toUInt64(greatest(0, sum(sign * toInt64(rest.{name}))))"));
     format!(
-        "SELECT * FROM (SELECT min(rest.day) AS day, '' AS at_hour, '{OTHER}' AS name1, '' AS name2, toUInt8({BEYOND}) AS cut, toUInt64(0) AS visitors, {sums}, \
+        "SELECT * FROM (SELECT min(rest.day) AS day, '' AS at_hour, '{OTHER}' AS name1, '{OTHER}' AS name2, toUInt8({BEYOND}) AS cut, toUInt64(0) AS visitors, {sums}, \
          mapFilter((name, sum) -> name != '', sumMap(CAST(map(toString(rest.currency), sign * rest.amount), 'Map(String, Decimal(38, 4))'))) AS amounts \
          FROM (SELECT *, if(dimension = 'all', 1, -1) AS sign FROM rollup_closed WHERE zone = {{zone:String}} AND site = {{site:String}} \
          AND dimension IN ('all', {{dimension1:String}}) AND dimension2 = '' AND ({spans})) AS rest \

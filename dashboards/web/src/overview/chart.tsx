@@ -85,7 +85,8 @@ export function Chart({ points, interval, unit, name, isLastOpen }: ChartProps) 
             <text class="time" key={index} x={x(index)} y={HEIGHT - 8} text-anchor={anchor(index, points.length)}>{timeText(points[index]!.time, interval, "short")}</text>
           ))}
           {earlier.length > 1 && <path class="before" d={earlierLine(earlier) ?? ""} />}
-          <path class="surface" d={surface(known) ?? ""} />
+          {/* Under each of the two lines, so that it ends where they do. */}
+          <path class="surface" d={`${surface(solid) ?? ""}${open.length > 1 && split < known.length ? surface(open) : ""}`} />
           <path class="now" d={curve(solid) ?? ""} />
           {open.length > 1 && split < known.length && <path class="now open" d={curve(open) ?? ""} />}
           {known.length === 1 && <circle class="dot" cx={x(known[0]!.index)} cy={vertical(known[0]!.value ?? 0)} r={4} />}

@@ -116,7 +116,8 @@ function Table({ answer, site, address, tab }: TableProps) {
   const place = answer.columns.findIndex(({ name }) => name === tab.dimension);
   const columns = answer.columns.map((column, index) => ({ column, index })).filter(({ column }) => column.kind === "metric");
   const first = columns[0];
-  const most = Math.max(1, ...answer.rows.map((row) => Number(row[first?.index ?? 0] ?? 0)));
+  const rows = answer.rows.filter((row) => row[place] !== tab.hides);
+  const most = Math.max(1, ...rows.map((row) => Number(row[first?.index ?? 0] ?? 0)));
   const { pick, why } = picker(site, address, tab);
   const picked = address.filters.find(({ dimension }) => dimension === tab.dimension)?.is ?? [];
   return (
@@ -128,7 +129,7 @@ function Table({ answer, site, address, tab }: TableProps) {
         </tr>
       </thead>
       <tbody>
-        {answer.rows.map((row) => {
+        {rows.map((row) => {
           const value = String(row[place] ?? "");
           const name = valueName(tab.dimension, value);
           const share = Number(row[first?.index ?? 0] ?? 0) / most;

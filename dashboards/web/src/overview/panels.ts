@@ -13,6 +13,8 @@ export interface Tab {
   filters: boolean;
   /** What stands there while the site has declared none: how to. */
   declare?: string;
+  /** A value that answers another question than the panel's, and is left out. */
+  hides?: string;
 }
 export interface Panel {
   id: string;
@@ -31,6 +33,9 @@ const ROWS_AT_FIRST = 9;
 const ROWS_WITH_MORE = 100;
 const ROWS_OF_A_FILE = 10_000;
 
+/** The channel of steps within the site: nobody comes by it, and no visit begins with it. */
+const WITHIN = "internal";
+
 export function panels(site: Site): Panel[] {
   // Without ids nobody is told apart.
   const told = (metrics: Metric[]) => (site.ids ? metrics : metrics.filter((metric) => metric !== "daily_visitors"));
@@ -48,7 +53,7 @@ export function panels(site: Site): Panel[] {
   const shown = isShared ? actions.filter((tab) => !tab.declare) : actions.sort((one, other) => Number(Boolean(one.declare)) - Number(Boolean(other.declare)));
   return [
     { id: "pages", title: "Pages", tabs: [tab("page", "All", "daily_visitors", "pageviews"), ...(site.ids ? [visits("entry_page", "Entry"), visits("exit_page", "Exit")] : [])] },
-    { id: "sources", title: "Sources", tabs: [audience("channel", "Channels"), audience("source", "Sources"), audience("utm_campaign", "Campaigns")] },
+    { id: "sources", title: "Sources", tabs: [{ ...audience("channel", "Channels"), hides: WITHIN }, audience("source", "Sources"), audience("utm_campaign", "Campaigns")] },
     { id: "countries", title: "Countries", tabs: [audience("country", "Countries")] },
     { id: "devices", title: "Devices", tabs: [audience("device", "Devices"), audience("browser", "Browsers"), audience("os", "Systems"), audience("screen", "Screens")] },
     { id: "events", title: "Actions", tabs: shown },
