@@ -323,6 +323,8 @@ pub const BOUNCE_ENGAGED: Duration = Duration::from_secs(10);
 pub const VISITS_SLICE_EVENTS: u64 = 125_000;
 /// Cells of two cuts together that are kept of a closed day, a site and pair: the largest.
 pub const PAIR_CELLS: u64 = 1_000;
+/// Events that one statement of a closing looks at, over all the pairs that it forms; a larger day has a statement for each pair.
+pub const PAIRS_EVENTS: u64 = 2_000_000;
 /// Memory of a statement that groups a whole day, beyond which it goes on on the disk.
 pub const ENGINE_SPILL_BYTES: u64 = 200 * 1024 * 1024;
 /// After the last moment at which a day takes events, for those in hand to reach the spool's folder.
@@ -343,6 +345,25 @@ pub const DAYS_INTERVAL: Duration = Duration::from_secs(5);
 pub const VISITS_INTERVAL: Duration = Duration::from_mins(1);
 /// ... and at least this many times as long as the last one took.
 pub const VISITS_SHARE: u32 = 20;
+
+/// Days of a demonstration: a year's figures, at most.
+pub const DEMO_DAYS: std::ops::RangeInclusive<i64> = 1..=366;
+/// Events of a demonstration.
+pub const DEMO_EVENTS: std::ops::RangeInclusive<u64> = 1_000..=20_000_000;
+/// Made-up visitors: least and most.
+pub const DEMO_PEOPLE: (usize, usize) = (300, 60_000);
+/// Addresses that are drawn in search of one in the right country.
+pub const DEMO_DRAWS: u32 = 6_000_000;
+/// Events of a demonstration's batch: with the agents in them, they fill half of [`BATCH_BODY_BYTES`].
+pub const DEMO_BATCH_EVENTS: usize = 1_500;
+/// Bytes of the answer to one.
+pub const DEMO_ANSWER_BYTES: usize = 256 * 1024;
+/// How often one is sent while the collector says 503.
+pub const DEMO_TRIES: u32 = 12;
+/// Between two looks at how far the days of a demonstration are.
+pub const DEMO_LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How long it waits for what it sent to be delivered, and for its days to close.
+pub const DEMO_PATIENCE: Duration = Duration::from_mins(15);
 
 /// Between two looks at whether what a crash left is delivered and the rollup can be read.
 pub const RESTORE_INTERVAL: Duration = Duration::from_millis(500);

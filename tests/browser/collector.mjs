@@ -22,13 +22,13 @@ const run = promisify(execFile);
 const rest = (millis) => new Promise((done) => setTimeout(done, millis));
 
 /**
- * Starts a collector on free ports with `config` (TOML; none by default) and waits until it says where it listens.
+ * Starts a collector on free ports with `config` (TOML; none by default) and waits until it says where it listens. `words` are the command, `serve` by default.
  *
  * With `now`, milliseconds since 1970, its clock stands there until it is moved with `setClock`.
  *
  * `visitors` is where visitors reach it, `operator` the printed link, `office` that link's origin.
  */
-export async function startCollector(config = "", now = undefined) {
+export async function startCollector(config = "", now = undefined, words = ["serve"]) {
   const program = now === undefined ? binary : built("staged");
   if (!existsSync(program)) throw new Error(`${program} is not there: run \`cargo build\`, or name a binary with HEADCOUNT_BINARY=...`);
   const folder = await mkdtemp(join(tmpdir(), "headcount-collector-"));
@@ -39,8 +39,8 @@ export async function startCollector(config = "", now = undefined) {
   if (config) await writeFile(file, config);
   const places = ["--data-dir", data, "--key-dir", join(folder, "keys"), ...(config ? ["--config", file] : [])];
   const stage = now === undefined ? {} : { HEADCOUNT_STAGE_NOW: String(now) };
-  const words = [...places, "--public-listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0", "serve"];
-  const child = spawn(program, words, { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, ...stage } });
+  const given = [...places, "--public-listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0", ...words];
+  const child = spawn(program, given, { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, ...stage } });
   const gone = once(child, "exit");
   // A test that fails before it can stop it leaves none behind.
   process.once("exit", () => child.kill("SIGKILL"));
@@ -58,6 +58,7 @@ export async function startCollector(config = "", now = undefined) {
   const office = new URL(addresses.operator);
 
   const collector = {
+    data,
     visitors: addresses.visitors,
     operator: addresses.operator,
     office: office.origin,

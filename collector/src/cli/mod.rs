@@ -2,6 +2,7 @@
 
 mod backup;
 mod days;
+mod demo;
 mod dump;
 mod keys;
 mod parked;
@@ -21,7 +22,8 @@ use headcount_engine::{EngineError, Options};
 
 use crate::access::Role;
 use crate::config::{Config, ConfigError, Overrides, Surroundings};
-use crate::limits::TOKEN_DAYS;
+use crate::demo::{DemoError, Plan};
+use crate::limits::{DEMO_DAYS, DEMO_EVENTS, TOKEN_DAYS};
 use crate::serve::{self, Running, ServeError};
 use crate::{privacy, telemetry};
 
@@ -76,6 +78,21 @@ enum Command {
         /// The form of the answer [default: pretty on a terminal, else tsv]
         #[arg(long, value_enum)]
         form: Option<sql::Form>,
+    },
+    /// Look at Headcount before there are visitors: fills a folder of its own with made-up traffic, and serves the figures
+    Demo {
+        /// How many days, today included
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(DEMO_DAYS))]
+        days: u16,
+        /// How many events, about
+        #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(DEMO_EVENTS))]
+        events: u64,
+        /// The same number makes the same traffic
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// End when the folder is full, and serve nothing
+        #[arg(long)]
+        fill_only: bool,
     },
     /// List the days: which are open, which wait and for what, which are closed
     Days,
@@ -236,6 +253,8 @@ enum CommandError {
     #[error(transparent)]
     Days(#[from] days::DaysError),
     #[error(transparent)]
+    Demo(#[from] DemoError),
+    #[error(transparent)]
     Dump(#[from] dump::DumpError),
     #[error(transparent)]
     Parked(#[from] parked::ParkedError),
@@ -264,7 +283,7 @@ impl CommandError {
 /// Does what the process's arguments ask. Exit codes: 0 done, 1 failed, 2 not understood (clap's).
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let answer = run(arguments, &Surroundings::of_process(), &mut io::stdout().lock());
+    let answer = run(arguments, &Surroundings::of_process(), &mut io::stdout());
     match answer {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads our output has had enough of it (`headcount ... | head`).
@@ -293,7 +312,7 @@ fn complain(error: &dyn std::error::Error, out: &mut dyn Write) -> io::Result<()
     writeln!(out)
 }
 
-fn run(arguments: Arguments, surroundings: &Surroundings, out: &mut dyn Write) -> Result<(), CommandError> {
+fn run(arguments: Arguments, surroundings: &Surroundings, out: &mut (dyn Write + Send)) -> Result<(), CommandError> {
     let overrides = Overrides::from(arguments.sources);
     match arguments.command {
         None | Some(Command::Serve) => serve(&overrides, surroundings, out),
@@ -311,6 +330,11 @@ fn run(arguments: Arguments, surroundings: &Surroundings, out: &mut dyn Write) -
         Some(Command::Restore { folder }) => Ok(backup::restore(&folder, &overrides, surroundings, out)?),
         Some(Command::Token(command)) => change_tokens(command, &Config::load(&overrides, surroundings)?, out),
         Some(Command::Share(command)) => change_shares(command, &Config::load(&overrides, surroundings)?, out),
+        Some(Command::Demo { days, events, seed, fill_only }) => {
+            privacy::keys::seal_process().map_err(CommandError::Seal)?;
+            let then = if fill_only { demo::Then::End } else { demo::Then::Serve };
+            Ok(demo::run(Plan { seed, days, events }, then, &overrides, surroundings, out)?)
+        }
         Some(Command::Days) => Ok(days::list(&Config::load(&overrides, surroundings)?, out)?),
         Some(Command::Keys(command)) => look_at_keys(&command, &Config::load(&overrides, surroundings)?, out),
         Some(Command::Engine { library, data_path, socket, memory_bytes }) => {

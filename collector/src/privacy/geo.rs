@@ -98,6 +98,11 @@ impl Geo {
         database.and_then(|database| database.find(address)).unwrap_or(Country::UNKNOWN)
     }
 
+    /// The country of an IPv4 address that nobody has: for the demonstration, which makes its visitors up.
+    pub fn country_of(&self, made_up: u32) -> Country {
+        self.country(&ClientIp(std::net::Ipv4Addr::from(made_up).into()))
+    }
+
     /// When the database was built, in seconds since 1970: for the metric of its age.
     pub fn built(&self) -> Option<u64> {
         self.0.as_ref().map(|database| database.reader.metadata().build_epoch)

@@ -73,13 +73,27 @@ struct Care {
     /// When figures that are too old are looked for again.
     expire_at: Instant,
     /// When a day was last tried to be closed, and whether it is.
-    tried: HashMap<ZoneDay, (Instant, bool)>,
+    tried: HashMap<ZoneDay, Tried>,
     failed: bool,
 }
 
 impl Care {
     async fn look(&mut self) {
         if self.target.available().await.is_none() {
+/// A try to close a day.
+struct Tried {
+    at: Instant,
+    on: UnixMillis,
+    closed: bool,
+}
+
+impl Tried {
+    /// Whether it is too early for another: by both clocks, so that one which is moved by hand need not be waited for.
+    fn is_recent(&self, now: UnixMillis) -> bool {
+        self.at.elapsed() < CLOSE_INTERVAL && u128::from(now.since(self.on)) < CLOSE_INTERVAL.as_millis()
+    }
+}
+
             return;
         }
         match self.care().await {
@@ -135,10 +149,10 @@ impl Care {
         let now = self.shared.clock.now();
         let intake = self.shared.guards.intake;
         let Some(zone) = Zone::named(&held.day.zone).ok().filter(|zone| is_over(zone, intake, held.day.day, now)) else { return Ok(false) };
-        if let Some((_, closed)) = self.tried.get(&held.day).filter(|(tried, _)| tried.elapsed() < CLOSE_INTERVAL) {
-            return Ok(*closed);
+        if let Some(tried) = self.tried.get(&held.day).filter(|tried| tried.is_recent(now)) {
+            return Ok(tried.closed);
         }
-        self.tried.insert(held.day.clone(), (Clock::monotonic(), false));
+        self.tried.insert(held.day.clone(), Tried { at: Clock::monotonic(), on: now, closed: false });
         let spool = self.spool.clone();
         let headers = tokio::task::spawn_blocking(move || inspect::headers(&spool)).await;
         let Ok(Ok(headers)) = headers else { return Ok(false) };
@@ -149,7 +163,7 @@ impl Care {
         let thresholds = thresholds(&self.shared.sites.load());
         let through = through(&zone, intake, now, all.iter().filter(|other| other.day != held.day).map(|other| &other.day));
         Closing { client: &self.target.client, day: &held.day, through, thresholds: &thresholds, now }.run().await?;
-        self.tried.insert(held.day.clone(), (Clock::monotonic(), true));
+        self.tried.insert(held.day.clone(), Tried { at: Clock::monotonic(), on: now, closed: true });
         tracing::info!(zone = held.day.zone, day = %held.day.day, "a day is closed: what is left of it are numbers");
         Ok(true)
     }

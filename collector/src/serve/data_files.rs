@@ -38,7 +38,7 @@ pub(super) fn path(file: &DataFile, asset: Asset, assets: &Assets) -> Result<Pat
 }
 
 /// Opens the country database, unless the operator switched countries off.
-pub(super) fn geo(config: &Config, assets: &Assets) -> Result<Geo, DataFileError> {
+pub(crate) fn geo(config: &Config, assets: &Assets) -> Result<Geo, DataFileError> {
     let Some(file) = &config.geo else { return Ok(Geo::off()) };
     let path = path(file, Asset::Countries, assets)?;
     Geo::open(&path).map_err(|source| DataFileError::Geo { path, source })

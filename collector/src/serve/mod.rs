@@ -62,6 +62,7 @@ pub use data_files::DataFileError;
 
 /// Why the collector cannot start, or why it ended without being told to.
 #[derive(Debug, thiserror::Error)]
+pub(crate) use data_files::geo as countries;
 pub enum ServeError {
     /// Another collector has the data folder.
     #[error(transparent)]
@@ -255,6 +256,11 @@ impl Running {
     }
 
     /// The link that logs the operator in.
+    /// Where visitors are listened to.
+    pub fn public_address(&self) -> SocketAddr {
+        self.config.public.listen
+    }
+
     pub fn operators_link(&self) -> String {
         self.token.link(&self.config.private.url())
     }

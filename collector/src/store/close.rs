@@ -39,7 +39,7 @@ use super::reached::Reached;
 use super::visits;
 use crate::clock::{Day, UnixMillis};
 use crate::leak;
-use crate::limits::{DISTINCT_VALUES, ENGINE_SPILL_BYTES, PAIR_CELLS, SITE_K};
+use crate::limits::{DISTINCT_VALUES, ENGINE_SPILL_BYTES, PAIR_CELLS, PAIRS_EVENTS, SITE_K};
 use crate::site::declared::Declared;
 
 /// The cut of a mark: what bears one is in the table whole.
@@ -214,16 +214,19 @@ impl Closing<'_> {
 
     /// Adds a stretch's cells to what analysts read, once.
     async fn publish(&self, span: Span, stretch: &Stretch) -> Result<(), Failure> {
-        let done = self.is_done(span, &stretch.first).await?;
-        if done && !self.is_doubled(&stretch.first).await? {
+        let (done, doubled) = (self.is_done(span, &stretch.first).await?, self.is_doubled(&stretch.first).await?);
+        if done && !doubled {
             return Ok(());
         }
         let month = |sql: &str| self.about(sql).param("first", &*stretch.first);
         run(month("ALTER TABLE rollup_closed_staging DROP PARTITION tuple({zone:String}, toYYYYMM({first:Date}))")).await?;
-        // What stands there twice was brought back by a kill.
-        let copy = "INSERT INTO rollup_closed_staging SELECT DISTINCT * FROM rollup_closed \
-            WHERE zone = {zone:String} AND toYYYYMM(day) = toYYYYMM({first:Date})";
-        run(month(copy).with_setting("max_threads", "1")).await?;
+        // What stands there twice was brought back by a kill. To look at every cell for that would cost more than all the rest.
+        let once = if doubled { "DISTINCT" } else { "" };
+        let copy = format!(
+            "INSERT INTO rollup_closed_staging SELECT {once} * FROM rollup_closed \
+             WHERE zone = {{zone:String}} AND toYYYYMM(day) = toYYYYMM({{first:Date}})"
+        );
+        run(month(&copy).with_setting("max_threads", "1")).await?;
         if !done {
             self.add(span, stretch).await?;
         }
@@ -241,9 +244,14 @@ impl Closing<'_> {
         match span {
             Span::Day => {
                 run(fill(&closing::named())).await?;
-                for kept in closing::kept_pairs(&self.thresholds.declared) {
-                    let (Of::These(whose) | Of::AllBut(whose)) = &kept.of;
-                    run(fill(&closing::pair(&kept)).param("cells", PAIR_CELLS).param("whose", whose)).await?;
+                // A statement costs as much as some ten thousand events, and a cut of a day as much memory as the day has values.
+                let events = self.number("SELECT count() FROM events WHERE zone = {zone:String} AND day = {day:Date}").await?;
+                let at_once = usize::try_from(PAIRS_EVENTS / events.max(1)).unwrap_or(usize::MAX).max(1);
+                let kept = closing::kept_pairs(&self.thresholds.declared);
+                for some in kept.chunk_by(|one, next| one.of == next.of).flat_map(|alike| alike.chunks(at_once)) {
+                    let (Of::These(whose) | Of::AllBut(whose)) = &some[0].of;
+                    let selects: Vec<String> = some.iter().map(|pair| format!("SELECT * FROM ({})", closing::pair(pair))).collect();
+                    run(fill(&selects.join(" UNION ALL ")).param("cells", PAIR_CELLS).param("whose", whose)).await?;
                 }
                 self.add_goals(&fill).await?;
             }
@@ -321,3 +329,5 @@ impl Closing<'_> {
         query.with_setting("max_threads", "1").with_setting("max_bytes_before_external_group_by", ENGINE_SPILL_BYTES.to_string())
     }
 }
+        // Each statement is run once a day: to compile it would take longer than to run it.
+        let query = query.with_setting("compile_expressions", "0").with_setting("compile_aggregate_expressions", "0");
