@@ -1,6 +1,7 @@
 # The commands of the README. Each installs what it needs, once, and says nothing about what is there already.
 #
 #   make run      build, fetch the data files, start Headcount
+#   make demo     the same on a folder of its own that is full of made-up traffic (DEMO="--days 60 --events 300000" for more)
 #   make build    target/release/headcount
 #   make test     every gate and every test
 #   make lint     the gates alone: format, clippy, documentation, licences and sources
@@ -9,7 +10,7 @@
 #   make bench-compare OLD=one.json NEW=other.json  two runs, figure by figure
 #   make bench-backlog  how a start goes on a spool of 5 GB, printed: minutes, and 6 GB of the temporary folder
 #   make dashboard  the built-in pages alone, which every build of the collector embeds: once in a fresh clone before a bare `cargo build`
-#   make picture  the pictures of the README, taken again
+#   make picture  the pictures of the README, taken again: minutes, for one is of sixty days of `headcount demo`
 #
 # What is downloaded is shared by all clones: ${XDG_CACHE_HOME:-~/.cache}/headcount.
 
@@ -18,10 +19,13 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/headcount
 DENY_VERSION := 0.20.2
 DENY := $(CACHE)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 
-.PHONY: run build test lint faults bench bench-compare bench-backlog assets deps dashboard picture
+.PHONY: run demo build test lint faults bench bench-compare bench-backlog assets deps dashboard picture
 
 run: build assets
 	exec target/release/headcount
+
+demo: build assets
+	exec target/release/headcount demo $(DEMO)
 
 build: dashboard
 	cargo build --release --locked
@@ -71,9 +75,9 @@ dashboard:
 	@sh tests/deps.sh build
 	@node dashboards/web/build.mjs
 
-picture: dashboard
+picture: build assets
 	cd tests/browser && README_PICTURE=../../dashboards/first-page.png node --test --test-name-pattern="picture of the README" pages.test.mjs
-	cd tests/browser && README_PICTURE=../../dashboards/overview.png node --test --test-name-pattern="picture of the README" dashboard.test.mjs
+	cd tests/browser && HEADCOUNT_BINARY=../../target/release/headcount DEMO_DAYS=60 DEMO_EVENTS=300000 README_PICTURE=../../dashboards/overview.png node --test demo.test.mjs
 
 # Built without optimisation: that takes a third of the time, and it runs for a second.
 $(DENY):

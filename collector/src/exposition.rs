@@ -3,7 +3,8 @@
 //! The conservation law can be read from it at any quiet moment: `headcount_events_received_total` is the sum of `headcount_events_total`, and of those
 //! the accepted ones, and what the process found in the spool when it started (`headcount_recovered_events`), are
 //! `headcount_inserted_rows_total{table="events"}` + `headcount_parked_events` + `headcount_spool_events` + `headcount_stripped_events` +
-//! `headcount_discarded_events_total` + `headcount_lost_events_total`.
+//! `headcount_discarded_events_total` + `headcount_lost_events_total`. Of the inserted rows, the table has those that were neither deleted since
+//! (`headcount_deleted_events_total`) nor of a day that is closed.
 
 use std::fmt;
 

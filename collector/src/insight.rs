@@ -230,6 +230,7 @@ impl Sources {
                 label: "class",
                 values: failures,
             },
+            Family::single("deleted_events", "Events that the operator has deleted from open days (delete)", self.sink.deleted()),
             Family::single("read_backs", "Batches that ClickHouse was asked about", self.sink.read_backs()),
             Family::single("repairs", "Batches whose rollup was filled again", self.sink.repairs()),
         ]

@@ -35,7 +35,7 @@
 //! # Around it
 //!
 //! [`serve`] starts and stops all of this in order. [`config`] reads the operator's file, and refuses what would collect more than promised. [`cli`] is the
-//! command line. [`demo`] makes traffic up, for who wants to see before having any. [`backup`] copies what outlives its day, [`export`] gives it to other tools. [`api`] answers analysts, each within what [`access`] allows. [`insight`], [`exposition`] and [`pages`] are what the operator sees. [`clock`] is the only file that knows what time it is.
+//! command line. [`deletion`] is what an operator takes out of the figures again. [`demo`] makes traffic up, for who wants to see before having any. [`backup`] copies what outlives its day, [`export`] gives it to other tools. [`api`] answers analysts, each within what [`access`] allows. [`insight`], [`exposition`] and [`pages`] are what the operator sees. [`clock`] is the only file that knows what time it is.
 //!
 //! # Promises, in rank order
 //!
@@ -51,6 +51,7 @@ pub mod clock;
 pub mod config;
 pub mod consent;
 pub mod days;
+pub mod deletion;
 pub mod demo;
 pub mod distinct;
 pub mod enrich;

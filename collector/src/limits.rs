@@ -346,6 +346,11 @@ pub const VISITS_INTERVAL: Duration = Duration::from_mins(1);
 /// ... and at least this many times as long as the last one took.
 pub const VISITS_SHARE: u32 = 20;
 
+/// How long a deletion waits for the segment that is being delivered before it lets other work go first.
+pub const DELETION_HOLD_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a command waits for a deletion: a large day's visits are counted anew in it.
+pub const DELETION_PATIENCE: Duration = Duration::from_mins(10);
+
 /// Days of a demonstration: a year's figures, at most.
 pub const DEMO_DAYS: std::ops::RangeInclusive<i64> = 1..=366;
 /// Events of a demonstration.

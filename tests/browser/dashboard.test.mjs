@@ -52,13 +52,6 @@ test("the overview shows what was asked for, with what it is compared to and as 
     await picture(page, "overview");
   }));
 
-test("the picture of the README can be taken", () =>
-  dashboard("", async ({ page }) => {
-    await page.locator(".world path").first().waitFor();
-    const picture = await page.screenshot({ path: process.env.README_PICTURE, clip: { x: 0, y: 0, width: 1280, height: 1580 }, fullPage: true });
-    assert.ok(picture.length < 300_000, `${picture.length} bytes`);
-  }));
-
 test("the first load is small, and usable within a second", () =>
   office(browser, {}, async ({ page, origin, state }) => {
     const { gzipSync } = await import("node:zlib");

@@ -81,6 +81,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("api", &["access", "server::private", "store"]),
     ("export", &["shutdown", "store"]),
     ("backup", &["access", "config", "server::private", "store"]),
+    ("deletion", &[]),
     ("demo", &["assets", "config", "days", "privacy::geo", "privacy::secret", "row", "serve", "spool::inspect", "store"]),
     // What puts it all together.
     ("insight", &["*"]),

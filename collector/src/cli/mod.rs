@@ -2,6 +2,7 @@
 
 mod backup;
 mod days;
+mod delete;
 mod demo;
 mod dump;
 mod keys;
@@ -96,6 +97,27 @@ enum Command {
     },
     /// List the days: which are open, which wait and for what, which are closed
     Days,
+    /// Delete spam from a day's figures: everything of a site's day that has a value
+    Delete {
+        /// The site's id
+        #[arg(long, value_name = "DOMAIN", required_unless_present = "list")]
+        site: Option<String>,
+        /// The day, such as 2026-11-22
+        #[arg(long, required_unless_present = "list")]
+        day: Option<String>,
+        /// What the value is of: page, source, referrer, country, event, ...
+        #[arg(long, required_unless_present = "list")]
+        dimension: Option<String>,
+        /// The value
+        #[arg(long, required_unless_present = "list")]
+        value: Option<String>,
+        /// Without it, what would go is only shown
+        #[arg(long)]
+        yes: bool,
+        /// List what was deleted
+        #[arg(long, conflicts_with_all = ["site", "day", "dimension", "value", "yes"])]
+        list: bool,
+    },
     /// See when the keys of the days were born and died
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -253,6 +275,8 @@ enum CommandError {
     #[error(transparent)]
     Days(#[from] days::DaysError),
     #[error(transparent)]
+    Delete(#[from] delete::DeleteError),
+    #[error(transparent)]
     Demo(#[from] DemoError),
     #[error(transparent)]
     Dump(#[from] dump::DumpError),
@@ -334,6 +358,16 @@ fn run(arguments: Arguments, surroundings: &Surroundings, out: &mut (dyn Write +
             privacy::keys::seal_process().map_err(CommandError::Seal)?;
             let then = if fill_only { demo::Then::End } else { demo::Then::Serve };
             Ok(demo::run(Plan { seed, days, events }, then, &overrides, surroundings, out)?)
+        }
+        Some(Command::Delete { site, day, dimension, value, yes, list: _ }) => {
+            let config = Config::load(&overrides, surroundings)?;
+            match (site, day, dimension, value) {
+                (Some(site), Some(day), Some(dimension), Some(value)) => {
+                    let named = delete::Named { site, day, dimension, value };
+                    Ok(delete::delete(&config, named, yes.then_some(delete::Confirmed), out)?)
+                }
+                _ => Ok(delete::list(&config, out)?),
+            }
         }
         Some(Command::Days) => Ok(days::list(&Config::load(&overrides, surroundings)?, out)?),
         Some(Command::Keys(command)) => look_at_keys(&command, &Config::load(&overrides, surroundings)?, out),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
+use super::deletions::Deletions;
 use crate::clock::{Clock, Day, UnixMillis, Zone};
 use crate::days::Intake;
 use crate::limits::{CLOSE_INTERVAL, CLOSE_MARGIN, DAYS_INTERVAL, RETENTION_INTERVAL, STRIP_AFTER, VISITS_INTERVAL, VISITS_SHARE};
@@ -30,13 +31,14 @@ use crate::worker::Shared;
 
 /// Cares for the days until the order to stop. What is cut off by it is done again by the next start.
 #[expect(clippy::disallowed_methods, reason = "the caller waits for the task")]
-pub(super) fn start(target: Target, shared: Arc<Shared>, spool: PathBuf, mut stop: Stop) -> JoinHandle<()> {
+pub(super) fn start(deletions: Deletions, mut stop: Stop) -> JoinHandle<()> {
     tokio::spawn(async move {
         let at = Clock::monotonic();
         let mut care = Care {
-            target,
-            shared,
-            spool,
+            target: deletions.target.clone(),
+            shared: Arc::clone(&deletions.shared),
+            spool: deletions.spool.clone(),
+            deletions,
             migrated: false,
             counted: HashMap::new(),
             declared: Vec::new(),
@@ -62,6 +64,7 @@ struct Care {
     target: Target,
     shared: Arc<Shared>,
     spool: PathBuf,
+    deletions: Deletions,
     /// The tables are this version's: whoever delivers events has made them so.
     migrated: bool,
     /// How many events each day had when its visits were last counted by this process.
@@ -77,9 +80,6 @@ struct Care {
     failed: bool,
 }
 
-impl Care {
-    async fn look(&mut self) {
-        if self.target.available().await.is_none() {
 /// A try to close a day.
 struct Tried {
     at: Instant,
@@ -94,6 +94,9 @@ impl Tried {
     }
 }
 
+impl Care {
+    async fn look(&mut self) {
+        if self.target.available().await.is_none() {
             return;
         }
         match self.care().await {
@@ -112,6 +115,7 @@ impl Tried {
         if !self.migrated || days::is_filling(&client).await? {
             return Ok(());
         }
+        self.deletions.carry_out().await?;
         let held = days::held(&client).await?;
         self.counted.retain(|known, _| held.iter().any(|held| held.day == *known));
         self.tried.retain(|known, _| held.iter().any(|held| held.day == *known));

@@ -9,6 +9,7 @@
 
 pub(crate) mod care;
 mod data_files;
+mod deletions;
 mod delivery;
 mod orders;
 mod share;
@@ -58,11 +59,13 @@ use crate::store::migrate::MigrateError;
 use crate::telemetry::log_key_changes;
 use crate::worker::Shared;
 
+use deletions::Deletions;
+
 pub use data_files::DataFileError;
+pub(crate) use data_files::geo as countries;
 
 /// Why the collector cannot start, or why it ended without being told to.
 #[derive(Debug, thiserror::Error)]
-pub(crate) use data_files::geo as countries;
 pub enum ServeError {
     /// Another collector has the data folder.
     #[error(transparent)]
@@ -202,14 +205,17 @@ impl Running {
         let database = database(&config)?;
         let strangers = tokio::spawn(share::answer(asked, Arc::clone(&shared), database.tables()));
         let delivered = Arc::new(Metrics::default());
+        let target = database.target();
+        let hold = Deletions::hold_from_the_start(&config.data_dir, &target);
         let segments = (recovered.sealed, incoming);
         let source = backup::Source { client: database.tables(), config: config.file.clone(), data_dir: config.data_dir.clone() };
         let source = (Arc::clone(&spool), source);
-        let delivery = delivery::start(database.target(), source, segments, Arc::clone(&delivered), tell_trouble);
+        let delivery = delivery::start(target.clone(), source, segments, Arc::clone(&delivered), tell_trouble);
         let back = config.close_after_hours.div_ceil(24);
         let restoring = delivery::restore_distinct(database.target(), Arc::clone(&shared), Arc::clone(&delivered), waiting_events, back);
         let restoring = tokio::spawn(restoring);
-        let days = care::start(database.target(), Arc::clone(&shared), config.spool_dir(), stop.clone());
+        let (data_dir, spool_dir, metrics) = (config.data_dir.clone(), config.spool_dir(), Arc::clone(&delivered));
+        let days = care::start(Deletions { target, shared: Arc::clone(&shared), data_dir, spool: spool_dir, metrics, hold }, stop.clone());
         let exported = config.export_dir.is_some().then(Arc::<Progress>::default);
         let exporting = config.export_dir.as_deref().zip(exported.clone());
         let exporting =
@@ -250,17 +256,17 @@ impl Running {
         })
     }
 
+    /// Where visitors are listened to.
+    pub fn public_address(&self) -> SocketAddr {
+        self.config.public.listen
+    }
+
     /// How visitors reach it.
     pub fn visitors_url(&self) -> String {
         self.config.visitors_url()
     }
 
     /// The link that logs the operator in.
-    /// Where visitors are listened to.
-    pub fn public_address(&self) -> SocketAddr {
-        self.config.public.listen
-    }
-
     pub fn operators_link(&self) -> String {
         self.token.link(&self.config.private.url())
     }

@@ -128,6 +128,12 @@ impl Lane {
 
     /// Brings one segment to its end; `None` when ClickHouse is being stopped.
     async fn deliver(&mut self, mut segment: Segment) -> Option<()> {
+        // Whoever deletes from `events` is waited for here, where no attempt of ours is under way.
+        let inserting = Arc::clone(&self.target.inserting);
+        let _inserting = match self.table {
+            Table::Events => Some(inserting.lock().await),
+            Table::Outcomes => None,
+        };
         let delivered = self.metrics.confirmed_batches(self.table);
         segment.origin.delivered_before.get_or_insert(delivered);
         loop {

@@ -13,6 +13,7 @@ pub struct Metrics {
     failures: [AtomicU64; Class::ALL.len()],
     read_backs: AtomicU64,
     repairs: AtomicU64,
+    deleted: AtomicU64,
 }
 
 /// What is kept of each table's segments.
@@ -74,6 +75,16 @@ impl Metrics {
     /// Batches whose rows were there and whose rollup was not, and was filled again.
     pub fn repairs(&self) -> u64 {
         self.repairs.load(Ordering::Relaxed)
+    }
+
+    /// Events that the operator has deleted from `events` since the start.
+    pub fn deleted(&self) -> u64 {
+        self.deleted.load(Ordering::Relaxed)
+    }
+
+    /// Counts events as deleted.
+    pub fn count_deleted(&self, events: u64) {
+        self.deleted.fetch_add(events, Ordering::Relaxed);
     }
 
     fn of(&self, table: Table) -> &OfTable {

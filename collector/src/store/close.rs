@@ -45,6 +45,9 @@ use crate::site::declared::Declared;
 /// The cut of a mark: what bears one is in the table whole.
 pub const DONE: &str = "~done";
 
+/// The cut of another mark: it stands where a named value was deleted from a closed day (see [`super::delete`]).
+pub const DELETED: &str = "~deleted";
+
 /// What sites have to do with closing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Thresholds {
@@ -326,8 +329,8 @@ impl Closing<'_> {
         let keys = |(site, own): &(String, Declared)| own.properties.iter().map(|key| format!("{site}/{key}")).collect::<Vec<_>>();
         let opted: Vec<String> = self.thresholds.declared.iter().flat_map(keys).collect();
         let query = query.param("opted", &opted).param("values", DISTINCT_VALUES as u64);
+        // Each statement is run once a day: to compile it would take longer than to run it.
+        let query = query.with_setting("compile_expressions", "0").with_setting("compile_aggregate_expressions", "0");
         query.with_setting("max_threads", "1").with_setting("max_bytes_before_external_group_by", ENGINE_SPILL_BYTES.to_string())
     }
 }
-        // Each statement is run once a day: to compile it would take longer than to run it.
-        let query = query.with_setting("compile_expressions", "0").with_setting("compile_aggregate_expressions", "0");

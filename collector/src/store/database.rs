@@ -9,10 +9,11 @@
 //! it was open. Everything else that goes over the line goes to that life, because a connection does not outlive its process.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clickhouse::Client;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
 use super::engine;
@@ -46,6 +47,8 @@ pub struct Line {
 pub struct Target {
     /// A client with the database chosen.
     pub client: Client,
+    /// Held by whoever inserts into `events`, for a segment at a time, and by who must not be disturbed by that.
+    pub inserting: Arc<Mutex<()>>,
     incarnation: watch::Receiver<Option<Incarnation>>,
     lines: Lines,
     database: Box<str>,
@@ -65,7 +68,8 @@ impl Target {
     /// The database of that name in the engine behind `socket`, whose supervisor says which life of it answers.
     pub fn embedded(socket: &Path, database: &str, incarnation: watch::Receiver<Option<Incarnation>>) -> Self {
         let client = client::embedded(socket).with_database(database);
-        Self { client, incarnation, lines: client::embedded_lines(socket), database: database.into(), life: Life::Supervised }
+        let inserting = Arc::default();
+        Self { client, inserting, incarnation, lines: client::embedded_lines(socket), database: database.into(), life: Life::Supervised }
     }
 
     /// Opens a line to the life that answers now.
@@ -104,6 +108,7 @@ pub struct Database {
     trouble: watch::Receiver<Option<Failure>>,
     stop: watch::Sender<bool>,
     keeper: JoinSet<()>,
+    inserting: Arc<Mutex<()>>,
 }
 
 impl Database {
@@ -133,7 +138,7 @@ impl Database {
         let (stop, stopped) = watch::channel(false);
         let mut keeper = JoinSet::new();
         keeper.spawn(keep(Keeper { client: client.clone(), tell, tell_trouble, stop: stopped }));
-        Self { client, name: name.into(), incarnation, lines, life, trouble, stop, keeper }
+        Self { client, name: name.into(), incarnation, lines, life, trouble, stop, keeper, inserting: Arc::default() }
     }
 
     /// A client of the database that holds the tables.
@@ -144,7 +149,8 @@ impl Database {
     /// Where the sink delivers to.
     pub fn target(&self) -> Target {
         let (incarnation, lines) = (self.incarnation(), self.lines.clone());
-        Target { client: self.tables(), incarnation, lines, database: self.name.clone(), life: self.life }
+        let inserting = Arc::clone(&self.inserting);
+        Target { client: self.tables(), inserting, incarnation, lines, database: self.name.clone(), life: self.life }
     }
 
     /// The client, without a database chosen.

@@ -5,6 +5,7 @@ pub mod close;
 pub mod closing;
 pub mod database;
 pub mod days;
+pub mod delete;
 pub mod engine;
 pub mod errors;
 pub mod export;

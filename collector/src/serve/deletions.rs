@@ -1,0 +1,161 @@
+//! Carrying out what an operator has ordered to be deleted: one order after the other, by the care of days, so that no visits are counted and no day is closed
+//! meanwhile.
+//!
+//! A deletion from an open day holds the sink: nothing is inserted into `events` until the rollup is formed again, and events wait in the spool. A start that finds an
+//! order about an open day lets nothing be inserted before it is carried out, so that what a killed run has counted is what is there. A batch that the day has
+//! and the spool still holds is in doubt: the sink is going to ask whether the day has all of it, so nothing is removed until it has asked.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::OwnedMutexGuard;
+
+use crate::deletion::{self, Counted, Order};
+use crate::limits::DELETION_HOLD_PATIENCE;
+use crate::row::EVENTS;
+use crate::sink::metrics::Metrics;
+use crate::spool::inspect;
+use crate::store::database::Target;
+use crate::store::days::ZoneDay;
+use crate::store::delete::{self, Deletion, Found};
+use crate::store::errors::{Class, Failure};
+use crate::worker::Shared;
+
+/// What carries orders out.
+pub(super) struct Deletions {
+    pub(super) target: Target,
+    pub(super) shared: Arc<Shared>,
+    pub(super) data_dir: PathBuf,
+    pub(super) spool: PathBuf,
+    pub(super) metrics: Arc<Metrics>,
+    /// The sink, while it is held.
+    pub(super) hold: Option<OwnedMutexGuard<()>>,
+}
+
+/// How far an order is.
+enum Carried {
+    /// Done and logged; what is left of it is to be looked at again.
+    Lingering,
+    Done,
+    /// Something else has to be over first.
+    Later,
+    /// It cannot be understood.
+    Never,
+}
+
+impl Deletions {
+    /// Holds the sink from the start on if an order about an open day has been begun.
+    pub(super) fn hold_from_the_start(data_dir: &std::path::Path, target: &Target) -> Option<OwnedMutexGuard<()>> {
+        let orders = deletion::pending(data_dir).unwrap_or_default();
+        let begun = orders.iter().any(|order| order.counted.is_some_and(|counted| !counted.closed));
+        begun.then(|| Arc::clone(&target.inserting).try_lock_owned().ok()).flatten()
+    }
+
+    /// Carries out what was ordered.
+    pub(super) async fn carry_out(&mut self) -> Result<(), Failure> {
+        let Ok(orders) = deletion::pending(&self.data_dir) else { return Ok(()) };
+        let mut outcome = Ok(());
+        for mut order in orders {
+            let carried = match self.one(&mut order).await {
+                Ok(carried) => carried,
+                Err(failure) if failure.class() == Class::Retry => {
+                    outcome = Err(failure);
+                    Carried::Later
+                }
+                Err(failure) => {
+                    tracing::error!(%failure, "ClickHouse refuses a deletion");
+                    Carried::Never
+                }
+            };
+            let filed = match carried {
+                Carried::Done => order.remove(&self.data_dir),
+                Carried::Never => order.give_up(&self.data_dir),
+                Carried::Later | Carried::Lingering => Ok(()),
+            };
+            if let Err(error) = filed {
+                tracing::error!(kind = %error.kind(), "a deletion cannot be taken off the list; it is done again");
+            }
+        }
+        if outcome.is_ok() {
+            self.hold = None;
+        }
+        outcome
+    }
+
+    async fn one(&mut self, order: &mut Order) -> Result<Carried, Failure> {
+        let wanted = order.wanted.clone();
+        let dimension = delete::dimensions().find(|dimension| dimension.name == wanted.dimension);
+        let (Some(dimension), Ok(day)) = (dimension, wanted.day.parse()) else { return Ok(Carried::Never) };
+        let (client, day) = (self.target.client.clone(), ZoneDay { zone: wanted.zone.clone(), day });
+        let id = order.id.clone();
+        let deletion = Deletion { client: &client, day: &day, site: &wanted.site, dimension, value: &wanted.value, id: &id };
+        let closed = deletion.is_closed().await?;
+        let may = closed || self.holds_the_sink().await && self.nothing_is_in_doubt(&deletion).await?;
+        if !may {
+            return Ok(Carried::Later);
+        }
+        if order.counted.is_none_or(|counted| counted.closed != closed) {
+            let Found { events, visitors } = if closed { deletion.found_closed().await? } else { deletion.found_open().await? };
+            order.counted = Some(Counted { closed, events, visitors });
+            if order.place(&self.data_dir).is_err() {
+                return Ok(Carried::Later);
+            }
+        }
+        if closed {
+            deletion.from_closed().await?;
+        } else {
+            deletion.from_open(self.shared.clock.now()).await?;
+        }
+        self.tell(order)?;
+        let settled = !closed || deletion.is_settled().await?;
+        Ok(if settled { Carried::Done } else { Carried::Lingering })
+    }
+
+    /// Logs it, once.
+    fn tell(&self, order: &Order) -> Result<(), Failure> {
+        let site = self.shared.sites.load().find(&order.wanted.site).map_or(crate::limits::SITE_K.1, |site| site.k);
+        let before = deletion::log(&self.data_dir).is_ok_and(|log| log.iter().any(|line| line.id == order.id));
+        if before {
+            return Ok(());
+        }
+        if let Err(error) = order.log(&self.data_dir, self.shared.clock.now(), site.into()) {
+            tracing::error!(kind = %error.kind(), "a deletion cannot be logged; it is done again");
+            return Err(Failure::Restarted);
+        }
+        let Counted { closed, events, .. } = order.counted.unwrap_or_default();
+        if !closed {
+            self.metrics.count_deleted(events);
+        }
+        tracing::info!(site = order.wanted.site, day = order.wanted.day, closed, events, "the operator has deleted figures");
+        Ok(())
+    }
+
+    /// Waits for the segment that is being delivered, but not for long.
+    async fn holds_the_sink(&mut self) -> bool {
+        if self.hold.is_none() {
+            let lock = Arc::clone(&self.target.inserting).lock_owned();
+            self.hold = tokio::time::timeout(DELETION_HOLD_PATIENCE, lock).await.ok();
+        }
+        self.hold.is_some()
+    }
+
+    /// Whether no batch of the day is both in ClickHouse and in the spool.
+    async fn nothing_is_in_doubt(&self, deletion: &Deletion<'_>) -> Result<bool, Failure> {
+        let spool = self.spool.clone();
+        let headers = tokio::task::spawn_blocking(move || inspect::headers(&spool)).await;
+        let Ok(Ok(headers)) = headers else { return Ok(false) };
+        let of_day = |header: &&crate::spool::format::Header| {
+            *header.table == *EVENTS.table && *header.zone == *deletion.day.zone && header.day == deletion.day.day
+        };
+        let mut batches = std::collections::BTreeMap::<u64, Vec<u64>>::new();
+        for header in headers.iter().filter(of_day) {
+            batches.entry(header.node).or_default().push(header.batch);
+        }
+        for (node, batches) in batches {
+            if deletion.events_of(node, &batches).await? > 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
