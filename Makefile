@@ -77,7 +77,7 @@ dashboard:
 
 picture: build assets
 	cd tests/browser && README_PICTURE=../../dashboards/first-page.png node --test --test-name-pattern="picture of the README" pages.test.mjs
-	cd tests/browser && HEADCOUNT_BINARY=../../target/release/headcount DEMO_DAYS=60 DEMO_EVENTS=300000 README_PICTURE=../../dashboards/overview.png node --test demo.test.mjs
+	cd tests/browser && HEADCOUNT_BINARY=../../target/release/headcount DEMO_DAYS=60 DEMO_EVENTS=200000 README_PICTURE=../../dashboards/overview.png node --test demo.test.mjs
 
 # Built without optimisation: that takes a third of the time, and it runs for a second.
 $(DENY):

@@ -144,7 +144,7 @@ async fn visitors(client: &Client, day: Day, cells: &[(&str, &str, &str, u64)]) 
 }
 
 async fn close(client: &Client, day: Day) {
-    let thresholds = Thresholds { sites: vec!["a".to_owned()], ks: vec![5], without: Vec::new() };
+    let thresholds = Thresholds { sites: vec!["a".to_owned()], ks: vec![5], ..Thresholds::default() };
     Closing { client, day: &utc(day), through: day, thresholds: &thresholds, now: NOW }.run().await.unwrap();
 }
 

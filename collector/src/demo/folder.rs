@@ -15,6 +15,26 @@ use crate::privacy::secret::SecretHash;
 
 const SUFFIX: &str = "-demo";
 
+/// What the site wants to know of its visits.
+const DECLARED: &str = r#"properties = ["plan", "system", "billing"]
+
+[[site.goal]]
+name = "Signed up"
+event = "signup"
+
+[[site.goal]]
+name = "Bought"
+event = "purchase"
+
+[[site.goal]]
+name = "Downloaded"
+event = "download"
+
+[[site.funnel]]
+name = "Buying"
+steps = [{ page = "/pricing" }, { page = "/signup" }, { event = "purchase" }]
+"#;
+
 /// A folder that is, or may become, a demonstration's.
 #[derive(Clone, Debug)]
 pub struct Demonstration {
@@ -85,7 +105,7 @@ fn text(secret: Option<&str>) -> String {
     format!(
         "# Made by `headcount demo`: the visitors of this site do not exist.\n\n\
          [public]\nlisten = \"127.0.0.1:8080\"\n{workers}\n[log]\nlevel = \"{level}\"\n\n\
-         [[site]]\nid = \"{SITE}\"\ntimezone = \"{ZONE}\"\n{secret}"
+         [[site]]\nid = \"{SITE}\"\ntimezone = \"{ZONE}\"\n{secret}{DECLARED}"
     )
 }
 
