@@ -100,7 +100,7 @@ impl Exported {
     fn source(self) -> &'static str {
         match self {
             Self::Figures => {
-                "rollup_closed AS closed WHERE closed.site = {site:String} AND toYYYYMM(closed.day) = {month:UInt32} AND closed.dimension != {done:String}"
+                "rollup_closed AS closed WHERE closed.site = {site:String} AND toYYYYMM(closed.day) = {month:UInt32} AND closed.dimension NOT IN ({done:String}, '~deleted')"
             }
             Self::Outcomes => {
                 "outcomes_daily AS outcome WHERE outcome.site = {site:String} AND toYYYYMM(outcome.day) = {month:UInt32} \
