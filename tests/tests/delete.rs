@@ -32,7 +32,7 @@ async fn fresh(engine: &TestEngine, name: &str) -> Client {
 
 fn deletion<'a>(client: &'a Client, day: &'a ZoneDay, dimension: &str, value: &'a str) -> Deletion<'a> {
     let dimension = delete::dimensions().find(|known| known.name == dimension).unwrap();
-    Deletion { client, day, site: "a", dimension, value, id: "order" }
+    Deletion { client, day, site: "a", dimension, value, id: "order", declared: &[] }
 }
 
 /// Random events of two sites, the same for the same seed, but for those that `but_not` says.
@@ -92,7 +92,7 @@ async fn after_a_deletion_an_open_day_has_the_figures_of_a_day_without_those_eve
         let (deleted, never) = (fresh(&engine, &format!("deleted_{seed}")).await, fresh(&engine, &format!("never_{seed}")).await);
         arrive(&deleted, seed, "false").await;
         arrive(&never, seed, &format!("site = 'a' AND {matching}")).await;
-        headcount::store::visits::count(&never, &day, 4_000).await.unwrap();
+        headcount::store::visits::count(&never, &day, 4_000, &[]).await.unwrap();
         let deletion = deletion(&deleted, &day, dimension, value);
         let expected = number(&deleted, &format!("SELECT count() FROM events WHERE site = 'a' AND {matching}")).await;
         assert_eq!(deletion.found_open().await.unwrap().events, expected);
@@ -111,7 +111,7 @@ async fn a_kill_between_any_two_steps_of_a_deletion_changes_nothing() {
     let day = utc(MONDAY);
     let never = fresh(&engine, "never").await;
     arrive(&never, 9, "site = 'a' AND source = 'spam.example'").await;
-    headcount::store::visits::count(&never, &day, 4_000).await.unwrap();
+    headcount::store::visits::count(&never, &day, 4_000, &[]).await.unwrap();
     let expected = open_figures(&never).await;
     for steps in 0..Step::ALL.len() {
         let name = format!("killed_{steps}");

@@ -63,7 +63,7 @@ pub(super) fn delete(config: &Config, named: Named, confirmed: Option<Confirmed>
     let (wanted, dimension, day) = judge(config, named)?;
     let client = sql::client_of(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let deletion = Deletion { client: &client, day: &day, site: &wanted.site, dimension, value: &wanted.value, id: "" };
+    let deletion = Deletion { client: &client, day: &day, site: &wanted.site, dimension, value: &wanted.value, id: "", declared: &[] };
     let (closed, found) = runtime.block_on(look(&deletion)).map_err(DeleteError::Asked)?;
     let Wanted { site, value, .. } = &wanted;
     let what = format!("{} = {value} on {} of {site}", dimension.name, day.day);

@@ -219,7 +219,7 @@ fn through<'a>(zone: &Zone, intake: Intake, now: UnixMillis, others: impl Iterat
 }
 
 /// What the sites have to do with closing.
-fn thresholds(sites: &Sites) -> Thresholds {
+pub(super) fn thresholds(sites: &Sites) -> Thresholds {
     let mut thresholds = Thresholds::default();
     for site in sites.iter() {
         thresholds.sites.push(site.id.to_string());

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedMutexGuard;
 
+use super::care;
 use crate::deletion::{self, Counted, Order};
 use crate::limits::DELETION_HOLD_PATIENCE;
 use crate::row::EVENTS;
@@ -88,7 +89,9 @@ impl Deletions {
         let (Some(dimension), Ok(day)) = (dimension, wanted.day.parse()) else { return Ok(Carried::Never) };
         let (client, day) = (self.target.client.clone(), ZoneDay { zone: wanted.zone.clone(), day });
         let id = order.id.clone();
-        let deletion = Deletion { client: &client, day: &day, site: &wanted.site, dimension, value: &wanted.value, id: &id };
+        let declared = care::thresholds(&self.shared.sites.load()).declared;
+        let deletion =
+            Deletion { client: &client, day: &day, site: &wanted.site, dimension, value: &wanted.value, id: &id, declared: &declared };
         let closed = deletion.is_closed().await?;
         let may = closed || self.holds_the_sink().await && self.nothing_is_in_doubt(&deletion).await?;
         if !may {

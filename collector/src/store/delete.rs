@@ -29,6 +29,7 @@ use super::rollup::{self, ALL, BATCH, DIMENSIONS, Dimension};
 use super::visits;
 use crate::clock::UnixMillis;
 use crate::limits::ENGINE_SPILL_BYTES;
+use crate::site::declared::Declared;
 
 /// The counts of a finished cell that are sums.
 const SUMS: &[&str] = &[
@@ -66,6 +67,8 @@ pub struct Deletion<'a> {
     pub value: &'a str,
     /// The order's id, which the mark of a closed day bears.
     pub id: &'a str,
+    /// What sites have declared, for the visits that are counted anew.
+    pub declared: &'a [(String, Declared)],
 }
 
 /// What there is of it.
@@ -151,7 +154,7 @@ impl Deletion<'_> {
             Step::Visits => {
                 let sql = "SELECT count() FROM events WHERE zone = {zone:String} AND day = {day:Date}";
                 let events = within(self.ask(sql).fetch_one()).await?;
-                visits::count(self.client, self.day, events).await
+                visits::count(self.client, self.day, events, self.declared).await
             }
         }
     }
