@@ -111,7 +111,20 @@ fn the_api_description_lists_every_route_and_reason() {
     let routes: Vec<&String> = public.map(|(route, _)| route).collect();
     assert_eq!(api["components"]["schemas"]["BatchAnswer"]["properties"]["rejected"]["maxItems"], limits::REFUSALS_LISTED);
     assert_eq!(api["components"]["schemas"]["Beacon"]["oneOf"][1]["maxItems"], limits::BEACON_EVENTS);
-    assert_eq!(routes, ["/.well-known/gpc.json", "/e", "/e.gif", "/h.js", "/privacy.json", "/v1/events"]);
+    assert_eq!(
+        routes,
+        [
+            "/.well-known/gpc.json",
+            "/e",
+            "/e.gif",
+            "/h.js",
+            "/privacy.json",
+            "/share/{token}",
+            "/share/{token}/v1/query",
+            "/share/{token}/v1/sites",
+            "/v1/events"
+        ]
+    );
     let listed = |name: &str| -> Vec<String> { serde_json::from_value(api["components"]["schemas"][name]["enum"].clone()).unwrap() };
     let reasons =
         |family| Outcome::all().filter(|outcome| outcome.family() == family).map(|outcome| outcome.label().to_owned()).collect::<Vec<_>>();
