@@ -9,6 +9,7 @@
 #   make bench    cost of an event, printed (FIGURES="requests batches" for less, FIGURES=help for what there is)
 #   make bench-compare OLD=one.json NEW=other.json  two runs, figure by figure
 #   make bench-backlog  how a start goes on a spool of 5 GB, printed: minutes, and 6 GB of the temporary folder
+#   make bench-query  the dashboard's questions over 10 and 100 million events, printed: half an hour, and 3 GB of the temporary folder
 #   make dashboard  the built-in pages alone, which every build of the collector embeds: once in a fresh clone before a bare `cargo build`
 #   make picture  the pictures of the README, taken again: minutes, for one is of sixty days of `headcount demo`
 #
@@ -19,7 +20,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/headcount
 DENY_VERSION := 0.20.2
 DENY := $(CACHE)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 
-.PHONY: run demo build test lint faults bench bench-compare bench-backlog assets deps dashboard picture
+.PHONY: run demo build test lint faults bench bench-compare bench-backlog bench-query assets deps dashboard picture
 
 run: build assets
 	exec target/release/headcount
@@ -63,6 +64,11 @@ bench-compare:
 bench-backlog: assets dashboard
 	cargo build --release --locked -p headcount -p headcount-tests --bins
 	target/release/bench backlog
+
+bench-query: assets dashboard
+	cargo build --release --locked -p headcount -p headcount-tests --bins
+	target/release/bench queries 10
+	target/release/bench queries 100
 
 assets:
 	@node collector/assets.mjs

@@ -10,6 +10,7 @@ pub mod costs;
 pub mod load;
 pub mod memory;
 pub mod process;
+pub mod queries;
 pub mod report;
 pub mod rig;
 

@@ -4,6 +4,7 @@
 //! bench [NAME ...] [FILE]      measures what is named, or everything, and writes it as JSON to the file (whatever ends in `.json`)
 //! bench compare OLD NEW        two such files, figure by figure
 //! bench backlog [GIGABYTES]    `make bench-backlog`
+//! bench queries [MILLIONS]     `make bench-query`
 //! ```
 
 use std::ffi::OsStr;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 
 use headcount_tests::bench::report::{self, Figure};
 use headcount_tests::bench::rig::{self, LOAD_CORE, ROUND, ROUNDS};
-use headcount_tests::bench::{answers, backlog, baseline, costs, memory};
+use headcount_tests::bench::{answers, backlog, baseline, costs, memory, queries};
 use headcount_tests::leaky;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -45,7 +46,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words[..] {
         ["baseline"] => baseline::serve(),
-        ["backlog", ref gigabytes @ ..] => backlog(gigabytes.first().copied()),
+        ["backlog", ref gigabytes @ ..] => alone(gigabytes.first().copied(), 5, backlog::figures),
+        ["queries", ref millions @ ..] => alone(millions.first().copied(), 100, queries::figures),
         ["compare", old, new] => compare(old, new),
         ref names => run(names),
     };
@@ -63,9 +65,10 @@ fn tell(text: &str) {
     println!("{text}");
 }
 
-fn backlog(gigabytes: Option<&str>) -> io::Result<()> {
-    let gigabytes = gigabytes.map_or(Ok(5), str::parse).map_err(io::Error::other)?;
-    tell(&report::table(&backlog::figures(gigabytes)?));
+/// Measures what takes so much room or time that it is asked for by name, at the size that is given.
+fn alone(size: Option<&str>, usual: u64, figures: fn(u64) -> io::Result<Vec<Figure>>) -> io::Result<()> {
+    let size = size.map_or(Ok(usual), str::parse).map_err(io::Error::other)?;
+    tell(&report::table(&figures(size)?));
     Ok(())
 }
 
