@@ -2,7 +2,8 @@
 -- cells from the whole site would have their number. So the smallest of the named joins them. It has k visitors by itself, so one is enough.
 --
 -- It does not wait for its week either: named there, it could be subtracted from its day.
--- A visitor may be in several small cells of a cut, so their visitors are counted together, from the states.
+-- A visitor may be in several small cells of a cut, so their visitors are counted together, from the states; and as visits may be of fewer visitors than events
+-- are, by the visits as well: neither may be of fewer than k.
 SELECT site, dimension, argMinIf(value, (weight, value), weight >= {k}) AS value
 FROM
 (
@@ -22,7 +23,7 @@ WHERE (site, dimension, part) NOT IN
             GROUP BY site, dimension
             UNION ALL
             SELECT toString(visit.site) AS site, cut.1 AS dimension, '' AS part, uniqExact(visit.visitor) AS together
-            FROM (SELECT *, arrayJoin([('entry_page', entry_page), ('exit_page', exit_page)]) AS cut FROM sessions
+            FROM (SELECT *, arrayJoin([{cuts}]) AS cut FROM sessions
                 WHERE zone = {zone:String} AND day = {day:Date}) AS visit
             WHERE (site, dimension, cut.2) IN ({small})
             GROUP BY site, dimension
@@ -34,7 +35,8 @@ WHERE (site, dimension, part) NOT IN
             WHERE has({opted:Array(String)}, concat(site, '/', key)) AND (site, dimension, concat(key, '=', text)) IN ({small})
             GROUP BY site, part
         )
-        WHERE together >= {k}
+        GROUP BY site, dimension, part
+        HAVING min(together) >= {k}
     )
 GROUP BY site, dimension, part
 HAVING countIf(weight < {k}) > 0 AND countIf(weight >= {k}) > 0

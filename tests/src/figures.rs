@@ -3,6 +3,7 @@
 //! Nothing here is shared with the collector but the calendar: cells are sets of visitors, folding is a loop, sums are additions.
 
 mod counted;
+pub mod stage;
 
 use std::collections::BTreeMap;
 

@@ -5,182 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Arc;
 
-use clickhouse::Client;
 use headcount::access::Access;
-use headcount::api::Api;
-use headcount::clock::{Clock, Day, UnixMillis, Zone};
-use headcount::config::{Config, Overrides, Surroundings};
-use headcount::server::private::{Analysis, Question, Reply};
-use headcount::site::Sites;
+use headcount::clock::Day;
 use headcount::store::days::{What, ZoneDay, say};
-use headcount::store::migrate::migrate;
-use headcount::store::visits;
-use headcount_tests::engine::TestEngine;
-use headcount_tests::figures::{Asked, Lot, TEXTS, World, dimensions};
+use headcount_tests::figures::stage::{ALL, METRICS, NOW, Stage, api, told, written};
+use headcount_tests::figures::{Asked, Lot, dimensions};
 use hyper::Method;
 use serde_json::{Value, json};
 
 const ENGINE: &str = env!("CARGO_BIN_EXE_engine_child");
-
-/// 2026-11-02T10:00:00Z. In Los Angeles the clocks went back the day before; in Tonga it is 23:00, at Pitcairn 02:00.
-const NOW: UnixMillis = UnixMillis(1_793_613_600_000);
-
-const SITES: &str = r#"
-[[site]]
-id = "tonga.example"
-timezone = "Pacific/Tongatapu"
-[[site]]
-id = "pitcairn.example"
-timezone = "Pacific/Pitcairn"
-[[site]]
-id = "angeles.example"
-timezone = "America/Los_Angeles"
-[[site]]
-id = "without.example"
-[site.consent]
-ceiling = "anonymous"
-"#;
-
-/// The same sites with the least threshold there is.
-fn sites(k: u16) -> Arc<Sites> {
-    let overrides = Overrides { data_dir: Some("/nowhere".into()), ..Overrides::default() };
-    let text = SITES.replace("timezone", &format!("k = {k}\ntimezone"));
-    Config::parse(&text, None, &overrides, &Surroundings::default()).unwrap().sites
-}
-
-const ALL: &[&str] = &["tonga.example", "pitcairn.example", "angeles.example", "without.example"];
-
-const METRICS: &[&str] = &[
-    "daily_visitors",
-    "visits",
-    "pageviews",
-    "events",
-    "value",
-    "bounce_rate",
-    "visit_duration",
-    "engaged_time",
-    "scroll_depth",
-    "daily_actives",
-    "weekly_actives",
-    "monthly_actives",
-];
-
-/// A database with a random world on each site, and the API over it.
-struct Stage {
-    api: Api,
-    client: Client,
-    worlds: BTreeMap<&'static str, World>,
-    today: BTreeMap<&'static str, Day>,
-}
-
-impl Stage {
-    async fn set(database: &str, of: &[&str]) -> Self {
-        let engine = TestEngine::shared(ENGINE).await;
-        // The engine ends with the last that holds it.
-        let engine: &'static Arc<TestEngine> = Box::leak(Box::new(engine));
-        let client = engine.database(database).await;
-        migrate(&client).await.unwrap();
-        let (mut worlds, mut today) = (BTreeMap::new(), BTreeMap::new());
-        for (index, (site, zone, ids)) in [
-            ("tonga.example", "Pacific/Tongatapu", true),
-            ("pitcairn.example", "Pacific/Pitcairn", true),
-            ("angeles.example", "America/Los_Angeles", true),
-            ("without.example", "UTC", false),
-        ]
-        .into_iter()
-        .enumerate()
-        .filter(|(_, (site, _, _))| of.contains(site))
-        {
-            let name = zone;
-            let zone = Zone::named(name).unwrap();
-            let world = World::random(0x9E37_79B9 * (index as u64 + 1), &zone, NOW, 3, ids);
-            insert(&client, name, site, &world).await;
-            let last = zone.day_of(NOW);
-            for day in (last.0 - 2..=last.0).map(Day) {
-                let day = ZoneDay { zone: name.to_owned(), day };
-                visits::count(&client, &day, 10_000, &[]).await.unwrap();
-                say(&client, &day, What::Visits, NOW).await.unwrap();
-            }
-            worlds.insert(site, world);
-            today.insert(site, last);
-        }
-        let api = api(&client, 5);
-        Self { api, client, worlds, today }
-    }
-
-    async fn ask(&self, access: &Access, method: Method, path: &str, body: String) -> Reply {
-        let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let question = Question { method, path: path.to_owned(), query: query.to_owned(), body: Some(body.into()) };
-        self.api.answer(access, question).await
-    }
-
-    async fn query(&self, body: &Value) -> (u16, Value) {
-        let reply = self.ask(&Access::Admin, Method::POST, "/v1/query", body.to_string()).await;
-        (reply.status.as_u16(), serde_json::from_slice(&reply.body).unwrap())
-    }
-}
-
-fn api(client: &Client, k: u16) -> Api {
-    let sites = sites(k);
-    Api::new(Box::new(move || Arc::clone(&sites)), client, Clock::standing_at(NOW))
-}
-
-async fn insert(client: &Client, zone: &str, site: &str, world: &World) {
-    let mut sql = format!(
-        "INSERT INTO events (zone, day, site, time, hour, visitor, kind, value, currency, engaged_ms, scroll_pct, entry, first_today, \
-         first_this_week, first_this_month, {}) VALUES ",
-        TEXTS.join(", ")
-    );
-    for event in &world.events {
-        let [today, week, month] = event.firsts;
-        write!(
-            sql,
-            "('{zone}', {}, '{site}', fromUnixTimestamp64Milli({}, 'UTC'), {}, {}, '{}', {}.{:04}, '{}', {}, {}, {}, {today}, {week}, {month}, '{}'),",
-            event.day.0,
-            event.time,
-            event.hour,
-            event.visitor,
-            event.kind,
-            event.amount.0 / 10_000,
-            event.amount.0 % 10_000,
-            event.amount.1,
-            event.engaged_ms,
-            event.scroll_pct,
-            event.entry,
-            event.texts.join("', '"),
-        )
-        .unwrap();
-    }
-    client.query_raw(sql.trim_end_matches(',')).execute().await.unwrap();
-}
-
-/// The question as it is sent.
-fn written(site: &str, asked: &Asked) -> Value {
-    let filter =
-        |(name, stays, values): &(&str, bool, Vec<String>)| json!({ "dimension": name, if *stays { "is" } else { "is_not" }: values });
-    let mut body = json!({
-        "site": site, "metrics": asked.metrics, "dimensions": asked.dimensions, "limit": 10_000,
-        "filters": asked.filters.iter().map(filter).collect::<Vec<_>>(),
-        "range": { "from": asked.days.0.to_string(), "to": asked.days.1.to_string() },
-    });
-    if let Some(interval) = asked.interval {
-        body["interval"] = json!(interval);
-    }
-    body
-}
-
-/// The rows of an answer by their keys.
-fn told(answer: &Value, metrics: usize) -> BTreeMap<Vec<String>, Vec<Option<f64>>> {
-    let rows = answer["rows"].as_array().unwrap();
-    let split = |row: &Value| {
-        let row = row.as_array().unwrap();
-        let (keys, figures) = row.split_at(row.len() - metrics);
-        (keys.iter().map(|key| key.as_str().unwrap().to_owned()).collect(), figures.iter().map(Value::as_f64).collect())
-    };
-    rows.iter().map(split).collect()
-}
 
 fn assert_alike(answer: &Value, expected: &BTreeMap<Vec<String>, Vec<Option<f64>>>, asked: &Asked) {
     let mut told = told(answer, asked.metrics.len());
@@ -239,7 +73,7 @@ fn questions(lot: &mut Lot, today: Day) -> Vec<Asked> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_figure_of_open_days_is_the_references() {
-    let stage = Stage::set("figures", ALL).await;
+    let stage = Stage::set(ENGINE, "figures", ALL).await;
     let mut lot = Lot(77);
     let (mut compared, mut folded) = (0, 0);
     for (site, world) in &stage.worlds {
@@ -295,7 +129,7 @@ async fn small_counts(stage: &Stage) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_answer_holds_a_count_of_fewer_than_k_visitors() {
-    let mut stage = Stage::set("small", &["tonga.example", "without.example"]).await;
+    let mut stage = Stage::set(ENGINE, "small", &["tonga.example", "without.example"]).await;
     assert_eq!(small_counts(&stage).await, 0);
     // The control: with a threshold of 2 there are such counts, and they are found.
     stage.api = api(&stage.client, 2);
@@ -304,7 +138,7 @@ async fn no_answer_holds_a_count_of_fewer_than_k_visitors() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_analyst_asks_about_the_sites_of_the_token_and_no_other() {
-    let stage = Stage::set("others", &["tonga.example"]).await;
+    let stage = Stage::set(ENGINE, "others", &["tonga.example"]).await;
     let analyst = Access::Analyst(vec!["tonga.example".into()]);
     for (site, expected) in [("tonga.example", 200), ("angeles.example", 403), ("nobody.example", 403), ("' OR 1=1", 403)] {
         let body = json!({ "site": site, "metrics": ["visits"], "range": "7d" }).to_string();
@@ -328,7 +162,7 @@ async fn an_analyst_asks_about_the_sites_of_the_token_and_no_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn texts_that_look_like_sql_are_values_like_any_other() {
-    let stage = Stage::set("hostile", &["tonga.example"]).await;
+    let stage = Stage::set(ENGINE, "hostile", &["tonga.example"]).await;
     let events = || async { stage.client.query("SELECT count() FROM events").fetch_one::<u64>().await.unwrap() };
     let before = events().await;
     for text in ["'; DROP TABLE events; --", "\\", "'", "a' OR ''='", "{site:String}", "?", "\u{1}", "\t\n", "🦀", "NULL", "])"] {
@@ -349,7 +183,7 @@ async fn texts_that_look_like_sql_are_values_like_any_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_come_in_pages_and_in_three_forms() {
-    let stage = Stage::set("forms", &["angeles.example"]).await;
+    let stage = Stage::set(ENGINE, "forms", &["angeles.example"]).await;
     let asked = |more: Value| {
         let mut body = json!({ "site": "angeles.example", "metrics": ["pageviews", "value"], "dimensions": ["page"], "range": "7d" });
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -384,7 +218,7 @@ async fn answers_come_in_pages_and_in_three_forms() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_half_hour_is_told_by_the_minute() {
-    let stage = Stage::set("live", &["pitcairn.example", "without.example"]).await;
+    let stage = Stage::set(ENGINE, "live", &["pitcairn.example", "without.example"]).await;
     for (site, world) in &stage.worlds {
         let recent: Vec<_> = world.events.iter().filter(|event| NOW.0 - event.time < 1_800_000).collect();
         let views = recent.iter().filter(|event| event.kind == "pageview").count();
@@ -402,7 +236,7 @@ async fn the_last_half_hour_is_told_by_the_minute() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closed_days_are_read_from_their_finished_cells_beside_open_ones() {
-    let stage = Stage::set("closed", &["tonga.example"]).await;
+    let stage = Stage::set(ENGINE, "closed", &["tonga.example"]).await;
     let zone = "Pacific/Tongatapu";
     let day = |day: &str| day.parse::<Day>().unwrap();
     for closed in ["2026-10-26", "2026-10-27", "2026-10-28", "2026-10-29", "2026-10-30", "2026-10-31", "2026-11-01"] {

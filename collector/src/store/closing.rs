@@ -143,8 +143,12 @@ fn usual_pairs() -> Vec<Pair> {
 
 /// Every finished cell of a day.
 pub(super) fn cells() -> String {
-    let cuts = CUTS_OF_VISITS.iter().map(|cut| format!("('{cut}', {cut})")).collect::<Vec<_>>().join(", ");
-    filled(template!("cells"), &[("cuts", &format!("('all', ''), ('hour', leftPad(toString(hour), 2, '0')), {cuts}"))])
+    filled(template!("cells"), &[("cuts", &format!("('all', ''), ('hour', leftPad(toString(hour), 2, '0')), {}", cuts_of_visits()))])
+}
+
+/// Each cut of visits with its value.
+fn cuts_of_visits() -> String {
+    CUTS_OF_VISITS.iter().map(|cut| format!("('{cut}', {cut})")).collect::<Vec<_>>().join(", ")
 }
 
 /// What visits have reached on a day.
@@ -170,7 +174,7 @@ pub(super) fn waiting() -> String {
 
 /// The cells of a day that are named.
 pub(super) fn named() -> String {
-    let absorbed = filled(template!("absorbed"), &[("small", &small())]);
+    let absorbed = filled(template!("absorbed"), &[("small", &small()), ("cuts", &cuts_of_visits())]);
     filled(template!("named"), &[("small", &small()), ("absorbed", &absorbed)])
 }
 
