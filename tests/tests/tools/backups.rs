@@ -147,7 +147,9 @@ fn a_restore_is_refused_where_it_would_do_harm_and_begins_anew_where_it_was_cut_
     std::fs::remove_file(partial.join("manifest.json")).unwrap();
     let (newer_form, newer_tables) = (copy("newer-form"), copy("newer-tables"));
     change(&newer_form.join("manifest.json"), "\"backup\": 1", "\"backup\": 2");
-    change(&newer_tables.join("manifest.json"), "\"database\": 3", "\"database\": 1000");
+    let manifest = std::fs::read(whole.join("manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    change(&newer_tables.join("manifest.json"), &format!("\"database\": {}", manifest["database"]), "\"database\": 1000");
     let stranger = copy("stranger");
     change(&stranger.join("manifest.json"), "\"private.token\"", "\"../evil.token\"");
     for (from, said) in [
