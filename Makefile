@@ -9,7 +9,7 @@
 #   make bench    cost of an event, printed (FIGURES="requests batches" for less, FIGURES=help for what there is)
 #   make bench-compare OLD=one.json NEW=other.json  two runs, figure by figure
 #   make bench-backlog  how a start goes on a spool of 5 GB, printed: minutes, and 6 GB of the temporary folder
-#   make bench-query  the dashboard's questions over 10 and 100 million events, printed: half an hour, and 3 GB of the temporary folder
+#   make bench-query  the dashboard's questions over 10 million events (8 minutes), then over 100 million, printed
 #   make dashboard  the built-in pages alone, which every build of the collector embeds: once in a fresh clone before a bare `cargo build`
 #   make picture  the pictures of the README, taken again: minutes, for one is of sixty days of `headcount demo`
 #

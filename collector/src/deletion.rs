@@ -79,6 +79,11 @@ impl Order {
         Self { id: format!("{:013}-{lot:016x}", now.0), wanted, counted: None }
     }
 
+    /// Whether an open day may have lost something by it already.
+    pub fn is_begun(&self) -> bool {
+        self.counted.is_some_and(|counted| !counted.closed)
+    }
+
     /// Puts the order into the data folder, or puts what has become of it in its place. Synced.
     pub fn place(&self, data_dir: &Path) -> io::Result<()> {
         let folder = data_dir.join(FOLDER);
@@ -171,6 +176,7 @@ mod tests {
         order.place(&folder).unwrap();
         order.counted = Some(Counted { closed: false, events: 12, visitors: 9 });
         order.place(&folder).unwrap();
+        assert!(order.is_begun());
         assert_eq!(pending(&folder).unwrap(), [order.clone()]);
         // A kill has cut the line off the first time.
         fs::write(folder.join(LOG), b"{\"id\":\"17953").unwrap();

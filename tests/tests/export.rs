@@ -58,6 +58,10 @@ async fn finished_figures_are_written_by_site_and_month_and_again_when_they_chan
     // Late: of a day that was closed before.
     cell(&client, "a.example", "2026-11-02", ("day", "all", ""), 1).await;
     cell(&client, "a.example", "2026-11-02", ("day", "page", "/"), 30).await;
+    // Marks of ours are no figures.
+    for mark in ["~goal", "~funnel", "~deleted"] {
+        cell(&client, "a.example", "2026-11-02", ("day", mark, "Signup"), 0).await;
+    }
     closed(&client, "2026-11-02").await;
     closed(&client, "2026-10-31").await;
     execute(&client, "INSERT INTO rollup_waiting (zone, day, site, span, dimension, value, visitors) VALUES ('UTC', '2026-11-02', 'a.example', 'day', 'page', '/secret', 3)").await;

@@ -12,22 +12,7 @@
 //! without ids it is the number of entries, and the threshold is twice as high.
 
 use super::question::{Dimension, Filter, Keeps};
-
-/// What cells carry through all the steps besides visitors, by the names of the columns of `rollup_closed`.
-pub(super) const SUMS: &[&str] = &[
-    "visits",
-    "bounces",
-    "visit_ms",
-    "pageviews",
-    "events",
-    "engagements",
-    "engaged_ms",
-    "scroll_pct",
-    "entries",
-    "first_today",
-    "first_this_week",
-    "first_this_month",
-];
+use crate::store::closing::SUMS;
 
 /// The value that stands for all that are not named.
 pub(super) const OTHER: &str = "(other)";

@@ -159,7 +159,10 @@ impl Care {
         self.tried.insert(held.day.clone(), Tried { at: Clock::monotonic(), on: now, closed: false });
         let spool = self.spool.clone();
         let headers = tokio::task::spawn_blocking(move || inspect::headers(&spool)).await;
-        let Ok(Ok(headers)) = headers else { return Ok(false) };
+        let Ok(Ok(headers)) = headers else {
+            tracing::warn!(zone = held.day.zone, day = %held.day.day, "a day is over, and the spool cannot be looked through just now: it is tried again in a minute");
+            return Ok(false);
+        };
         if headers.iter().any(|header| holds(header, &held.day, now)) {
             tracing::warn!(zone = held.day.zone, day = %held.day.day, "a day is over, and the spool still holds events of it: it is closed after them");
             return Ok(false);

@@ -48,7 +48,7 @@ impl Deletions {
     /// Holds the sink from the start on if an order about an open day has been begun.
     pub(super) fn hold_from_the_start(data_dir: &std::path::Path, target: &Target) -> Option<OwnedMutexGuard<()>> {
         let orders = deletion::pending(data_dir).unwrap_or_default();
-        let begun = orders.iter().any(|order| order.counted.is_some_and(|counted| !counted.closed));
+        let begun = orders.iter().any(Order::is_begun);
         begun.then(|| Arc::clone(&target.inserting).try_lock_owned().ok()).flatten()
     }
 
@@ -60,6 +60,11 @@ impl Deletions {
             let carried = match self.one(&mut order).await {
                 Ok(carried) => carried,
                 Err(failure) if failure.class() == Class::Retry => {
+                    outcome = Err(failure);
+                    Carried::Later
+                }
+                Err(failure) if order.is_begun() => {
+                    tracing::error!(%failure, "ClickHouse refuses to go on with a deletion; it is tried again, for the day's cells may be gone, and events wait meanwhile");
                     outcome = Err(failure);
                     Carried::Later
                 }
@@ -129,7 +134,8 @@ impl Deletions {
         if !closed {
             self.metrics.count_deleted(events);
         }
-        tracing::info!(site = order.wanted.site, day = order.wanted.day, closed, events, "the operator has deleted figures");
+        // Not how many: they may have been of fewer than k visitors.
+        tracing::info!(site = order.wanted.site, day = order.wanted.day, closed, "the operator has deleted figures");
         Ok(())
     }
 

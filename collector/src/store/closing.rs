@@ -51,6 +51,22 @@ pub fn mark_of(cut: &str) -> String {
     format!("~{cut}")
 }
 
+/// The sums of a finished cell: all of its counts but visitors, by the names of the columns.
+pub(crate) const SUMS: &[&str] = &[
+    "visits",
+    "bounces",
+    "visit_ms",
+    "pageviews",
+    "events",
+    "engagements",
+    "engaged_ms",
+    "scroll_pct",
+    "entries",
+    "first_today",
+    "first_this_week",
+    "first_this_month",
+];
+
 /// The counts of a pair's cell, each rounded by a lot of its own.
 const COUNTS: &[&str] = &[
     "visitors",

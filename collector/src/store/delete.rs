@@ -23,6 +23,7 @@ use clickhouse::query::Query;
 
 use super::client::within;
 use super::close::{DELETED, DONE};
+use super::closing::SUMS;
 use super::days::{self, What, ZoneDay, of, run};
 use super::errors::Failure;
 use super::rollup::{self, ALL, BATCH, DIMENSIONS, Dimension};
@@ -30,22 +31,6 @@ use super::visits;
 use crate::clock::UnixMillis;
 use crate::limits::ENGINE_SPILL_BYTES;
 use crate::site::declared::Declared;
-
-/// The counts of a finished cell that are sums.
-const SUMS: &[&str] = &[
-    "visits",
-    "bounces",
-    "visit_ms",
-    "pageviews",
-    "events",
-    "engagements",
-    "engaged_ms",
-    "scroll_pct",
-    "entries",
-    "first_today",
-    "first_this_week",
-    "first_this_month",
-];
 
 /// The dimensions that can be deleted by, by their names: what an event has, and nothing that every event has.
 pub fn dimensions() -> impl Iterator<Item = &'static Dimension> {

@@ -100,13 +100,13 @@ impl Exported {
     fn source(self) -> &'static str {
         match self {
             Self::Figures => {
-                "rollup_closed AS closed WHERE closed.site = {site:String} AND toYYYYMM(closed.day) = {month:UInt32} AND closed.dimension NOT IN ({done:String}, '~deleted')"
+                "rollup_closed AS closed WHERE closed.site = {site:String} AND toYYYYMM(closed.day) = {month:UInt32} AND NOT startsWith(closed.dimension, '~')"
             }
             Self::Outcomes => {
                 "outcomes_daily AS outcome WHERE outcome.site = {site:String} AND toYYYYMM(outcome.day) = {month:UInt32} \
                  AND (toString(outcome.zone), outcome.day) IN (SELECT toString(days.zone), days.day FROM days WHERE what = 'closed')"
             }
-            Self::Days => "days WHERE what = 'closed' AND {site:String} = '' AND {month:UInt32} = 0 AND {done:String} != ''",
+            Self::Days => "days WHERE what = 'closed' AND {site:String} = '' AND {month:UInt32} = 0",
         }
     }
 }
@@ -144,7 +144,7 @@ pub fn parquet(client: &Client, table: Exported, part: Option<(&str, u32)>) -> R
     let columns = table.columns().iter().map(|own| format!("{} AS `{}`", own.sql, own.name)).collect::<Vec<_>>().join(", ");
     let sql = format!("SELECT {columns} FROM {} GROUP BY ALL ORDER BY ALL", table.source());
     let (site, month) = part.unwrap_or(("", 0));
-    let query = client.query(&sql).param("site", site).param("month", month).param("done", DONE);
+    let query = client.query(&sql).param("site", site).param("month", month);
     let query = query.with_setting("prefer_column_name_to_alias", "1").with_setting("max_threads", "1");
     let spill = ENGINE_SPILL_BYTES.to_string();
     let query =

@@ -101,7 +101,7 @@ fn made(setup: &Setup, millions: u64) -> io::Result<Vec<Figure>> {
     let seconds = begun.elapsed().as_secs_f64();
     let peak = mebibytes(process::peak_kib(engine)?);
     let bytes = runtime.block_on(async {
-        let sql = "SELECT toFloat64(sum(bytes_on_disk)) FROM system.parts WHERE active AND table LIKE 'rollup_closed'";
+        let sql = "SELECT toFloat64(sum(bytes_on_disk)) FROM system.parts WHERE active AND table = 'rollup_closed'";
         client.query_raw(sql).fetch_one::<f64>().await.map_err(io::Error::other)
     })?;
     headcount.stop();
@@ -109,6 +109,10 @@ fn made(setup: &Setup, millions: u64) -> io::Result<Vec<Figure>> {
     let what = |text: &str| format!("{millions} million events: {text}");
     Ok(vec![
         Figure::new(&what("seconds until they were made, rolled up and closed"), vec![seconds]),
+        Figure::new(
+            &what("arriving in the tables, rolled up, CPU seconds of the engine a million events"),
+            vec![a_million(spent.arriving, DAYS)],
+        ),
         Figure::new(&what("visits, CPU seconds of the engine a million events"), vec![a_million(spent.visits, DAYS)]),
         Figure::new(
             &what("closing, visits apart, CPU seconds of the engine a million events"),
