@@ -16,12 +16,12 @@ mod public;
 use super::question::{Days, Dimension, Filter, Form, HOUR, Interval, Keeps, Metric, Query, Values};
 use super::reach;
 use super::refusal::{Reason, Refusal};
-use super::template::{self, Amounts, Hours, Operand, Tells, Weight, Whole};
+use super::template::{self, Amounts, Hours, Needed, Operand, Tells, Weight, Whole};
 use crate::access::Access;
 use crate::clock::Day;
 use crate::leak;
 use crate::site::declared::Declared;
-use crate::store::closing::{EVENT_PROPERTY, Pair};
+use crate::store::closing::{EVENT_PROPERTY, Pair, SUMS};
 use crate::store::rollup::ALL;
 
 /// What is known of the site before a question about it is planned.
@@ -116,6 +116,7 @@ impl Planning<'_> {
         let (closed, open): (Vec<Day>, Vec<Day>) = self.days.iter().partition(|day| self.facts.closed.contains(day));
         self.text("zone", &self.facts.zone);
         self.text("site", &self.facts.site);
+        let needed = self.needed();
         let mut parts = Vec::new();
         let reached = reach::dimension(self.query);
         if self.facts.audience == Audience::Public {
@@ -123,10 +124,11 @@ impl Planning<'_> {
             parts.push(self.public()?);
         } else if !open.is_empty() {
             self.bind("open", Parameter::Texts(open.iter().map(Day::to_string).collect()));
-            parts.push(match reached {
-                Some(own) => self.reached_of_open(own),
-                None => self.open(),
-            });
+            match reached {
+                Some(own) => parts.push(self.reached_of_open(own)),
+                None if self.is_whole_site() => parts.extend(self.whole_site()),
+                None => parts.push(self.open()),
+            }
         }
         if !closed.is_empty() && self.facts.audience == Audience::Analysts {
             self.bind("closed", Parameter::Texts(closed.iter().map(Day::to_string).collect()));
@@ -136,20 +138,30 @@ impl Planning<'_> {
             }
             let adds_up = self.query.dimensions.iter().all(|own| own.values == Values::One);
             if adds_up && self.query.dimensions.len() == 1 && self.query.filters.is_empty() {
-                parts.push(template::rest_of_closed(self.bucket(), self.spans()));
+                parts.push(template::rest_of_closed(self.bucket(), self.spans(), &needed));
             }
         }
         if self.is_whole_site() {
             self.bind_parts();
-            parts.push(template::nothing());
+            parts.push(template::nothing(&needed));
         }
-        let summed = template::summed(&parts, self.bucket());
+        let summed = template::summed(&parts, self.bucket(), &needed);
         let (columns, order) = (self.columns(), self.order());
         self.bind("limit", Parameter::Number(u64::from(self.query.limit) + u64::from(self.query.form == Form::Json)));
         self.bind("offset", Parameter::Number(self.query.offset.into()));
         // Where nothing was reached there is nothing to tell, but how many could have.
         let which = if reached.is_some() { " AND visits > 0" } else { "" };
         Ok(template::figures(&summed, &columns, (&order, which), self.money()))
+    }
+
+    /// What the figures are made of, and what decides which cells are shown.
+    pub(super) fn needed(&self) -> Needed {
+        let ids = self.facts.ids == Identities::OfADay;
+        let reached = reach::dimension(self.query).is_some();
+        let figures = self.query.metrics.iter().flat_map(|metric| metric.sums(ids)).copied();
+        let weight = (!ids).then_some("entries");
+        let wanted: Vec<&str> = figures.chain(weight).chain(reached.then_some("visits")).collect();
+        Needed { sums: SUMS.iter().copied().filter(|sum| wanted.contains(sum)).collect(), money: self.money() }
     }
 
     /// Neither dimensions nor filters: no attribute, so no threshold.
@@ -174,23 +186,37 @@ impl Planning<'_> {
         }
     }
 
+    /// The whole site's open days.
+    fn whole_site(&mut self) -> Vec<String> {
+        self.text("dimension", if self.hours() == Hours::Each { HOUR } else { ALL });
+        template::whole_site(self.hours(), self.tells_visits(), &self.needed())
+    }
+
+    /// Whether figures of visits are asked for, of a site that has any.
+    fn tells_visits(&self) -> bool {
+        self.query.asks_for_visits() && self.facts.ids == Identities::OfADay
+    }
+
     /// The cells of the open days, folded.
     fn open(&mut self) -> String {
+        let needed = self.needed();
         let (weight, k) = self.threshold();
-        let exempt = self.is_whole_site() || leak::planted("small_counts_shown");
-        self.bind("threshold", Parameter::Number(if exempt { 0 } else { k }));
+        self.bind("threshold", Parameter::Number(if leak::planted("small_counts_shown") { 0 } else { k }));
         let dimensions = &self.query.dimensions;
         let of_visits_alone = dimensions.iter().any(|own| own.of_event.is_none()) && dimensions.iter().all(|own| own.of_visit.is_some());
         self.bind_filters();
-        let cells = if of_visits_alone {
-            self.of_visits(Tells::Everything)
+        let (cells, weight) = if of_visits_alone {
+            (self.of_visits(Tells::Everything), weight)
         } else {
             let of_events = self.of_events();
-            let visits = self.query.asks_for_visits() && self.facts.ids == Identities::OfADay;
-            if visits { template::both(&of_events, &self.of_visits(Tells::Visits)) } else { of_events }
+            if self.tells_visits() {
+                (template::both(&of_events, &self.of_visits(Tells::Visits), &needed), Weight::VisitorsOfBoth)
+            } else {
+                (of_events, weight)
+            }
         };
         let property = dimensions.iter().position(|own| own.values == Values::Many);
-        template::folded(&cells, weight, property.map_or(Whole::Site, Whole::Property))
+        template::folded(&cells, weight, property.map_or(Whole::Site, Whole::Property), &needed)
     }
 
     /// The filters' values, and the properties that may be asked for where any is.
@@ -207,9 +233,8 @@ impl Planning<'_> {
     fn of_events(&mut self) -> String {
         let query = self.query;
         if query.filters.is_empty() && query.dimensions.len() <= 1 && query.dimensions.iter().all(|own| own.is_of_rollup()) {
-            let whole = if self.hours() == Hours::Each { HOUR } else { ALL };
-            self.text("dimension", query.dimensions.first().map_or(whole, |own| own.name));
-            return template::of_rollup(self.hours(), self.money());
+            self.text("dimension", query.dimensions.first().map_or(ALL, |own| own.name));
+            return template::of_rollup(&self.needed());
         }
         let by_visit = |own: &Dimension| own.of_event.is_none();
         let joins = query.dimensions.iter().any(by_visit) || query.filters.iter().any(|filter| by_visit(&filter.dimension));
@@ -218,13 +243,13 @@ impl Planning<'_> {
         let source = if by_property { template::by_property(&source) } else { source };
         let texts: Vec<String> = query.dimensions.iter().map(text_of_event).collect();
         let conditions = self.conditions(|_| true, |own| self.in_events(own)) + &not_empty(&texts);
-        template::of_events(&source, padded(&texts), &conditions, self.money())
+        template::of_events(&source, padded(&texts), &conditions, &self.needed())
     }
 
     fn of_visits(&self, tells: Tells) -> String {
         let columns: Vec<String> = self.query.dimensions.iter().filter_map(column_of_visit).collect();
         let conditions = self.conditions_of_visits(|_| true) + &not_empty(&columns);
-        template::of_visits(padded(&columns), &conditions, self.hours(), tells)
+        template::of_visits(padded(&columns), &conditions, tells, &self.needed())
     }
 
     /// The conditions of those filters that `applies` to, on visits.
@@ -287,7 +312,7 @@ impl Planning<'_> {
             self.text("from", &self.days.from.to_string());
             self.text("to", &self.days.to.to_string());
         }
-        Ok(template::closed([shown(0), shown(1)], hour, &conditions, spans))
+        Ok(template::closed([shown(0), shown(1)], hour, (&conditions, spans), &self.needed()))
     }
 
     /// Refuses figures that closed days have not kept of so many dimensions together: that a filter is on what only events have, or that there are two.

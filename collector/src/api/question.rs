@@ -64,6 +64,27 @@ impl Metric {
         }
     }
 
+    /// The sums that the figure is made of, where visitors have ids; else visits are entries, and what is known of each by its visitor is not.
+    pub(crate) fn sums(self, ids: bool) -> &'static [&'static str] {
+        match self {
+            Self::DailyVisitors | Self::Value => &[],
+            Self::Visits if ids => &["visits"],
+            Self::Visits => &["entries"],
+            Self::BounceRate | Self::VisitDuration if !ids => &[],
+            Self::BounceRate => &["visits", "bounces"],
+            Self::VisitDuration => &["visits", "visit_ms"],
+            Self::Pageviews => &["pageviews"],
+            Self::Events => &["events"],
+            Self::EngagedTime => &["engagements", "engaged_ms"],
+            Self::ScrollDepth => &["engagements", "scroll_pct"],
+            Self::DailyActives => &["first_today"],
+            Self::WeeklyActives => &["first_this_week"],
+            Self::MonthlyActives => &["first_this_month"],
+            Self::Conversions => &["visits"],
+            Self::ConversionRate => &["visits", "entries"],
+        }
+    }
+
     /// What the figure is of.
     pub(crate) fn unit(self) -> &'static str {
         match self {

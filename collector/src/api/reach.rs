@@ -9,7 +9,7 @@
 use super::plan::{Identities, Planning};
 use super::question::{Dimension, Metric, Query};
 use super::refusal::Refusal;
-use super::template::{self, HIDDEN, NO_AMOUNTS, open_days};
+use super::template::{HIDDEN, NO_AMOUNTS, Needed, open_days};
 use crate::store::closing::{GOAL, mark_of};
 use crate::store::reached::Reached;
 use crate::store::rollup::ALL;
@@ -49,7 +49,7 @@ impl Planning<'_> {
         let is_whole = other.is_none() && self.query.filters.iter().all(|filter| filter.dimension == own);
         let names = if place == 0 { ["shown", "other"] } else { ["other", "shown"] };
         let filters = self.conditions_on(own, "shown");
-        folded(&cells, names, own, &(weight(ids), is_whole), &filters)
+        folded(&cells, names, (own, is_whole, weight(ids)), &filters, &self.needed())
     }
 
     /// The events of a site without visits, each as often as it has reached a goal, and once more.
@@ -82,7 +82,7 @@ impl Planning<'_> {
             _ => ["closed.value", "mark.shown"],
         };
         let could = if self.facts.ids == Identities::OfADay { "closed.visits" } else { "closed.entries" };
-        Ok([cells, could_have(names, could, &conditions, self.spans())])
+        Ok([cells, could_have(names, could, (&conditions, self.spans()), &self.needed())])
     }
 }
 
@@ -106,21 +106,27 @@ fn weight(ids: bool) -> &'static str {
 }
 
 /// The cells that are large enough, by their names; with those that could have reached each.
-fn folded(cells: &str, [first, second]: [&str; 2], own: Dimension, (weight, is_whole): &(&str, bool), filters: &str) -> String {
+fn folded(
+    cells: &str,
+    [first, second]: [&str; 2],
+    (own, is_whole, weight): (Dimension, bool, &str),
+    filters: &str,
+    needed: &Needed,
+) -> String {
     let step = if own.name == GOAL { "if(reached = '', 0, 1)" } else { "if(reached = '', 0, toUInt8OrZero(splitByChar('/', reached)[2]))" };
     // Every visit is before a first step.
     let before =
         |name: &str| format!("if(step = 1, maxIf({name}, step = 0) OVER (PARTITION BY day, other), lagInFrame({name}) OVER steps)");
-    let could = if *is_whole { "1" } else { "greatest(heads, if(heads = 0, number, 0)) >= {threshold:UInt64}" };
-    let sums = template::sums(|name| match name {
+    let could = if is_whole { "1" } else { "greatest(heads, if(heads = 0, number, 0)) >= {threshold:UInt64}" };
+    let count = |name: &str| match name {
         "visits" => "if(step = 0, 0, number)".to_owned(),
         "entries" => format!("if(step = 0 AND ({could}), number, 0)"),
         _ => "toUInt64(0)".to_owned(),
-    });
+    };
+    let columns = needed.columns(count, &format!("if(step = 0, {NO_AMOUNTS}, amounts)"));
     format!(
         "SELECT day, '' AS at_hour, if(step = 0 OR weight >= {{threshold:UInt64}}, {first}, '{HIDDEN}') AS name1, {second} AS name2, \
-         toUInt8(step > 0 AND weight < {{threshold:UInt64}}) AS cut, if(step = 0, 0, heads) AS visitors, {sums}, \
-         if(step = 0, {NO_AMOUNTS}, amounts) AS amounts FROM \
+         toUInt8(step > 0 AND weight < {{threshold:UInt64}}) AS cut, if(step = 0, 0, heads) AS visitors{columns} FROM \
          (SELECT *, {weight} AS weight, arrayJoin(if(step = 0, {{declared:Array(String)}}, [reached])) AS shown FROM \
          (SELECT *, {} AS heads_before, {} AS number_before FROM \
          (SELECT *, {step} AS step, splitByChar('/', reached)[1] AS name FROM ({cells}) AS cell) AS told \
@@ -131,12 +137,13 @@ fn folded(cells: &str, [first, second]: [&str; 2], own: Dimension, (weight, is_w
 }
 
 /// The visits of closed days that could have reached something, on days on which it was looked for.
-fn could_have([first, second]: [&str; 2], could: &str, conditions: &str, spans: &str) -> String {
-    let sums = template::sums(|name| if name == "entries" { format!("toUInt64({could})") } else { "toUInt64(0)".to_owned() });
+fn could_have([first, second]: [&str; 2], could: &str, (conditions, spans): (&str, &str), needed: &Needed) -> String {
+    let count = |name: &str| if name == "entries" { format!("toUInt64({could})") } else { "toUInt64(0)".to_owned() };
+    let columns = needed.columns(count, NO_AMOUNTS);
     let of = "zone = {zone:String} AND site = {site:String} AND dimension2 = '' AND currency = ''";
     format!(
-        "SELECT closed.day AS day, '' AS at_hour, {first} AS name1, {second} AS name2, toUInt8(0) AS cut, toUInt64(0) AS visitors, {sums}, \
-         {NO_AMOUNTS} AS amounts FROM (SELECT * FROM rollup_closed WHERE {of} AND dimension = {{whole:String}} AND ({spans})) AS closed \
+        "SELECT closed.day AS day, '' AS at_hour, {first} AS name1, {second} AS name2, toUInt8(0) AS cut, toUInt64(0) AS visitors{columns} \
+         FROM (SELECT * FROM rollup_closed WHERE {of} AND dimension = {{whole:String}} AND ({spans})) AS closed \
          INNER JOIN (SELECT DISTINCT day, value AS shown FROM rollup_closed WHERE {of} AND dimension = {{mark:String}}) AS mark \
          ON closed.day = mark.day WHERE 1{conditions}"
     )

@@ -8,6 +8,9 @@
 //! 3. **Sums** over the days of each part of the range.
 //! 4. **Figures**: ratios of sums, in order, as many as were asked for.
 //!
+//! ClickHouse needs much longer to understand such a statement than to read finished figures: tens of milliseconds, in proportion to the columns of every select. So
+//! only those figures travel that are asked for ([`Needed`]), and the whole site, which has nothing to fold, skips the second step.
+//!
 //! A cell's *weight* is how many visitors it speaks of: if it tells visits too, the fewer of those who sent its events and those whose visits it counts. On a site
 //! without ids it is the number of entries, and the threshold is twice as high.
 
@@ -23,7 +26,6 @@ pub(super) const HIDDEN: &str = r"\x01";
 /// What `cut` is where a row holds the rest of closed days: its visitors cannot be told. 1 is a row whose cells were folded, 0 a named one.
 pub(super) const BEYOND: u8 = 2;
 
-const NO_STATE: &str = "arrayReduce('uniqCombined64State(14)', emptyArrayUInt64())";
 const STATE: &str = "'AggregateFunction(uniqCombined64(14), UInt64)'";
 pub(super) const NO_AMOUNTS: &str = "CAST(map(), 'Map(String, Decimal(38, 4))')";
 
@@ -32,11 +34,27 @@ pub(super) fn open_days(table: &str) -> String {
     format!("{table}.zone = {{zone:String}} AND {table}.site = {{site:String}} AND {table}.day IN {{open:Array(Date)}}")
 }
 
-/// A sum by currency; without one, as money costs time.
-fn amounts(currency: &str, amount: &str, asked: Amounts) -> String {
-    match asked {
-        Amounts::None => NO_AMOUNTS.to_owned(),
-        Amounts::Sums => format!("mapFilter((name, sum) -> name != '', sumMap(map(toString({currency}), toDecimal128({amount}, 4))))"),
+/// A sum by currency.
+fn amounts(currency: &str, amount: &str) -> String {
+    format!("mapFilter((name, sum) -> name != '', sumMap(map(toString({currency}), toDecimal128({amount}, 4))))")
+}
+
+/// What of a cell is carried from step to step, beside its visitors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Needed {
+    /// Counts, by the names of their columns.
+    pub(super) sums: Vec<&'static str>,
+    pub(super) money: Amounts,
+}
+
+impl Needed {
+    /// The columns, as they go on a list: each count as `of` makes it, and the money.
+    pub(super) fn columns(&self, of: impl Fn(&str) -> String, amounts: &str) -> String {
+        let counts = self.sums.iter().map(|name| format!(", {} AS {name}", of(name))).collect::<Vec<_>>().concat();
+        match self.money {
+            Amounts::None => counts,
+            Amounts::Sums => format!("{counts}, {amounts} AS amounts"),
+        }
     }
 }
 
@@ -55,27 +73,51 @@ pub(super) enum Hours {
 }
 
 /// Cells of the rollup's dimension `{dimension}`.
-pub(super) fn of_rollup(hours: Hours, money: Amounts) -> String {
-    let (hour, value) = match hours {
-        Hours::Whole => ("''", "rollup_open.value"),
-        Hours::Each => ("rollup_open.value", "''"),
-    };
-    let sums = sums(|name| match name {
-        "visits" | "bounces" | "visit_ms" => "toUInt64(0)".to_owned(),
-        _ => format!("sum(rollup_open.{name})"),
-    });
-    let amounts = amounts("rollup_open.currency", "rollup_open.amount", money);
+pub(super) fn of_rollup(needed: &Needed) -> String {
     format!(
-        "SELECT rollup_open.day AS day, {hour} AS at_hour, {value} AS value1, '' AS value2, \
-         uniqCombined64MergeState(14)(rollup_open.visitors) AS heads, {NO_STATE} AS visit_heads, {sums}, {amounts} AS amounts \
-         FROM rollup_open WHERE {} AND dimension = {{dimension:String}} GROUP BY day, at_hour, value1",
-        open_days("rollup_open"),
+        "SELECT rollup_open.day AS day, rollup_open.value AS value1, '' AS value2, toUInt8(0) AS of_visits, \
+         uniqCombined64MergeState(14)(rollup_open.visitors) AS heads{} FROM rollup_open WHERE {} GROUP BY day, value1",
+        columns_of_rollup(needed),
+        in_rollup(),
     )
 }
 
+fn columns_of_rollup(needed: &Needed) -> String {
+    let count = |name: &str| match name {
+        "visits" | "bounces" | "visit_ms" => "toUInt64(0)".to_owned(),
+        _ => format!("sum(rollup_open.{name})"),
+    };
+    needed.columns(count, &amounts("rollup_open.currency", "rollup_open.amount"))
+}
+
+fn in_rollup() -> String {
+    format!("{} AND rollup_open.dimension = {{dimension:String}}", open_days("rollup_open"))
+}
+
+/// The whole site on open days: nothing is cut, so nothing is folded. Its visits, where they are asked for, are further rows.
+pub(super) fn whole_site(hours: Hours, tells_visits: bool, needed: &Needed) -> Vec<String> {
+    let hour = match hours {
+        Hours::Whole => ["''", "''"],
+        Hours::Each => ["rollup_open.value", HOUR_OF_VISIT],
+    };
+    let select = |day: &str, hour: &str, visitors: &str, columns: &str| {
+        format!("SELECT {day} AS day, {hour} AS at_hour, '' AS name1, '' AS name2, toUInt8(0) AS cut, {visitors} AS visitors{columns}")
+    };
+    let events = select("rollup_open.day", hour[0], "uniqCombined64Merge(14)(rollup_open.visitors)", &columns_of_rollup(needed));
+    let mut parts = vec![format!("{events} FROM rollup_open WHERE {} GROUP BY day, at_hour", in_rollup())];
+    if tells_visits {
+        let visits = select("visit.day", hour[1], "toUInt64(0)", &columns_of_visits(Tells::Visits, needed));
+        parts.push(format!("{visits} FROM sessions AS visit WHERE {} GROUP BY day, at_hour", open_days("visit")));
+    }
+    parts
+}
+
+/// The hour in which a visit began, as the rollup writes it.
+const HOUR_OF_VISIT: &str = "leftPad(toString(visit.hour), 2, '0')";
+
 /// Cells of events, by up to two texts of a row of `source`.
-pub(super) fn of_events(source: &str, texts: [&str; 2], conditions: &str, money: Amounts) -> String {
-    let sums = sums(|name| match name {
+pub(super) fn of_events(source: &str, texts: [&str; 2], conditions: &str, needed: &Needed) -> String {
+    let count = |name: &str| match name {
         "pageviews" => "countIf(source.kind IN ('pageview', 'screen'))".to_owned(),
         "events" => "countIf(source.kind = 'event')".to_owned(),
         "engagements" => "countIf(source.kind = 'engagement')".to_owned(),
@@ -83,13 +125,13 @@ pub(super) fn of_events(source: &str, texts: [&str; 2], conditions: &str, money:
         "entries" => "countIf(source.entry)".to_owned(),
         "first_today" | "first_this_week" | "first_this_month" => format!("countIf(source.{name})"),
         _ => "toUInt64(0)".to_owned(),
-    });
-    let amounts = amounts("source.currency", "source.value", money);
+    };
+    let columns = needed.columns(count, &amounts("source.currency", "source.value"));
     let [first, second] = texts;
     format!(
-        "SELECT source.day AS day, '' AS at_hour, {first} AS value1, {second} AS value2, \
-         CAST(uniqCombined64IfState(14)(source.visitor, source.visitor != 0), {STATE}) AS heads, {NO_STATE} AS visit_heads, \
-         {sums}, {amounts} AS amounts FROM {source} WHERE {}{conditions} GROUP BY day, value1, value2",
+        "SELECT source.day AS day, {first} AS value1, {second} AS value2, toUInt8(0) AS of_visits, \
+         CAST(uniqCombined64IfState(14)(source.visitor, source.visitor != 0), {STATE}) AS heads{columns} \
+         FROM {source} WHERE {}{conditions} GROUP BY day, value1, value2",
         open_days("source"),
     )
 }
@@ -117,29 +159,26 @@ pub(super) enum Tells {
 }
 
 /// Cells of visits, by up to two columns of `visit`.
-pub(super) fn of_visits(columns: [&str; 2], conditions: &str, hours: Hours, tells: Tells) -> String {
-    let sums = sums(|name| match (name, tells) {
+pub(super) fn of_visits(columns: [&str; 2], conditions: &str, tells: Tells, needed: &Needed) -> String {
+    let of_visits = u8::from(tells == Tells::Visits);
+    let [first, second] = columns;
+    format!(
+        "SELECT visit.day AS day, {first} AS value1, {second} AS value2, toUInt8({of_visits}) AS of_visits, \
+         uniqCombined64State(14)(visit.visitor) AS heads{} FROM sessions AS visit WHERE {}{conditions} GROUP BY day, value1, value2",
+        columns_of_visits(tells, needed),
+        open_days("visit"),
+    )
+}
+
+fn columns_of_visits(tells: Tells, needed: &Needed) -> String {
+    let count = |name: &str| match (name, tells) {
         ("visits", _) => "count()".to_owned(),
         ("bounces", _) => "countIf(visit.bounce)".to_owned(),
         ("visit_ms", _) => "sum(visit.duration_ms)".to_owned(),
         ("pageviews" | "events", Tells::Everything) => format!("sum(toUInt64(visit.{name}))"),
         _ => "toUInt64(0)".to_owned(),
-    });
-    let heads = match tells {
-        Tells::Visits => NO_STATE,
-        Tells::Everything => "uniqCombined64State(14)(visit.visitor)",
     };
-    let hour = match hours {
-        Hours::Whole => "''",
-        Hours::Each => "leftPad(toString(visit.hour), 2, '0')",
-    };
-    let [first, second] = columns;
-    format!(
-        "SELECT visit.day AS day, {hour} AS at_hour, {first} AS value1, {second} AS value2, {heads} AS heads, \
-         uniqCombined64State(14)(visit.visitor) AS visit_heads, {sums}, {NO_AMOUNTS} AS amounts \
-         FROM sessions AS visit WHERE {}{conditions} GROUP BY day, at_hour, value1, value2",
-        open_days("visit"),
-    )
+    needed.columns(count, NO_AMOUNTS)
 }
 
 /// Visits that have an event which meets `conditions`.
@@ -177,19 +216,23 @@ pub(super) fn by_property(source: &str) -> String {
 }
 
 /// The events' part and the visits' part of the same cells, joined.
-pub(super) fn both(of_events: &str, of_visits: &str) -> String {
-    let sums = sums(|name| format!("sum(cell.{name})"));
+pub(super) fn both(of_events: &str, of_visits: &str, needed: &Needed) -> String {
+    let columns = needed.columns(|name| format!("sum(cell.{name})"), "sumMap(cell.amounts)");
     format!(
-        "SELECT cell.day AS day, cell.at_hour AS at_hour, cell.value1 AS value1, cell.value2 AS value2, \
-         uniqCombined64MergeState(14)(cell.heads) AS heads, uniqCombined64MergeState(14)(cell.visit_heads) AS visit_heads, {sums}, \
-         sumMap(cell.amounts) AS amounts FROM ({of_events} UNION ALL {of_visits}) AS cell GROUP BY day, at_hour, value1, value2"
+        "SELECT cell.day AS day, cell.value1 AS value1, cell.value2 AS value2, \
+         uniqCombined64MergeStateIf(14)(cell.heads, cell.of_visits = 0) AS heads, \
+         uniqCombined64MergeStateIf(14)(cell.heads, cell.of_visits = 1) AS visit_heads{columns} \
+         FROM ({of_events} UNION ALL {of_visits}) AS cell GROUP BY day, value1, value2"
     )
 }
 
 /// What a cell's weight is counted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Weight {
+    /// The visitors of its events, or of its visits.
     Visitors,
+    /// The fewer of those of its events and those of its visits: it tells both.
+    VisitorsOfBoth,
     Entries,
 }
 
@@ -203,43 +246,46 @@ pub(super) enum Whole {
 }
 
 /// The cells of open days, folded.
-pub(super) fn folded(cells: &str, weight: Weight, whole: Whole) -> String {
+pub(super) fn folded(cells: &str, weight: Weight, whole: Whole, needed: &Needed) -> String {
+    let among = |state: &str| format!("uniqCombined64MergeIf(14)({state}, NOT named) OVER days");
+    let fewer = |heads: &str, visit_heads: &str| format!("if({visit_heads} = 0, {heads}, least({heads}, {visit_heads}))");
     let (own, rest) = match weight {
         Weight::Entries => ("entries".to_owned(), "sumIf(entries, NOT named) OVER days".to_owned()),
-        Weight::Visitors => {
-            let fewer = |heads: &str, visit_heads: &str| format!("if({visit_heads} = 0, {heads}, least({heads}, {visit_heads}))");
-            let among = |state: &str| format!("uniqCombined64MergeIf(14)({state}, NOT named) OVER days");
+        Weight::Visitors => ("finalizeAggregation(heads)".to_owned(), among("heads")),
+        Weight::VisitorsOfBoth => {
             let own = fewer("finalizeAggregation(heads)", "finalizeAggregation(visit_heads)");
             (own, fewer(&among("heads"), &among("visit_heads")))
         }
     };
-    let sums = sums(|name| format!("sum(ranked.{name})"));
+    let columns = needed.columns(|name| format!("sum(ranked.{name})"), "sumMap(ranked.amounts)");
     let (part, other) = match whole {
         Whole::Site => (String::new(), OTHER),
         Whole::Property(place) => (format!(", substring(value{0}, 1, position(value{0}, '='))", place + 1), HIDDEN),
     };
     format!(
-        "SELECT ranked.day AS day, ranked.at_hour AS at_hour, multiIf(kept, value1, shown, '{other}', '{HIDDEN}') AS name1, \
+        "SELECT ranked.day AS day, '' AS at_hour, multiIf(kept, value1, shown, '{other}', '{HIDDEN}') AS name1, \
          multiIf(kept, value2, shown, '{other}', '{HIDDEN}') AS name2, toUInt8(NOT kept) AS cut, \
-         uniqCombined64Merge(14)(ranked.heads) AS visitors, {sums}, sumMap(ranked.amounts) AS amounts FROM \
+         uniqCombined64Merge(14)(ranked.heads) AS visitors{columns} FROM \
          (SELECT *, named AND NOT (place = 1 AND small > 0 AND rest < {{threshold:UInt64}}) AS kept, \
          names > 0 OR rest >= {{threshold:UInt64}} AS shown FROM \
          (SELECT *, countIf(NOT named) OVER days AS small, countIf(named) OVER days AS names, {rest} AS rest, \
-         row_number() OVER (PARTITION BY day, at_hour{part}, named ORDER BY weight, value1, value2) AS place FROM \
+         row_number() OVER (PARTITION BY day{part}, named ORDER BY weight, value1, value2) AS place FROM \
          (SELECT *, {own} AS weight, weight >= {{threshold:UInt64}} AND value1 != '{OTHER}' AND value2 != '{OTHER}' AS named \
-         FROM ({cells}) AS cell) AS weighed WINDOW days AS (PARTITION BY day, at_hour{part})) AS placed) AS ranked \
+         FROM ({cells}) AS cell) AS weighed WINDOW days AS (PARTITION BY day{part})) AS placed) AS ranked \
          GROUP BY day, at_hour, name1, name2, cut"
     )
 }
 
 /// Cells of closed days: `spans` says which, `names` which columns are the two values.
-pub(super) fn closed(names: [&str; 2], hour: &str, conditions: &str, spans: &str) -> String {
-    let sums = sums(|name| format!("closed.{name}"));
+pub(super) fn closed(names: [&str; 2], hour: &str, (conditions, spans): (&str, &str), needed: &Needed) -> String {
+    let amounts = format!(
+        "if(closed.currency = '', {NO_AMOUNTS}, CAST(map(toString(closed.currency), closed.amount), 'Map(String, Decimal(38, 4))'))"
+    );
+    let columns = needed.columns(|name| format!("closed.{name}"), &amounts);
     let [first, second] = names;
     format!(
         "SELECT closed.day AS day, {hour} AS at_hour, {first} AS name1, {second} AS name2, \
-         toUInt8(closed.value = '{OTHER}' OR closed.value2 = '{OTHER}') AS cut, closed.visitors AS visitors, {sums}, \
-         if(closed.currency = '', {NO_AMOUNTS}, CAST(map(toString(closed.currency), closed.amount), 'Map(String, Decimal(38, 4))')) AS amounts \
+         toUInt8(closed.value = '{OTHER}' OR closed.value2 = '{OTHER}') AS cut, closed.visitors AS visitors{columns} \
          FROM rollup_closed AS closed WHERE zone = {{zone:String}} AND site = {{site:String}} AND dimension = {{dimension1:String}} \
          AND dimension2 = {{dimension2:String}}{conditions} AND ({spans})"
     )
@@ -247,14 +293,18 @@ pub(super) fn closed(names: [&str; 2], hour: &str, conditions: &str, spans: &str
 
 /// What the whole site has on closed days beyond the named cells of a dimension, in each part of the range. Closing writes none of it down: cells that were
 /// too small for their day may be named with their week or month. Events without a value are in it. Nobody can tell its visitors: they may be in named cells too.
-pub(super) fn rest_of_closed(bucket: &str, spans: &str) -> String {
-    let sums = sums(|name| format!("toUInt64(greatest(0, sum(sign * toInt64(rest.{name}))))"));
+pub(super) fn rest_of_closed(bucket: &str, spans: &str, needed: &Needed) -> String {
+    const SIGN: &str = "if(rest.dimension = 'all', 1, -1)";
+    let beyond = |name: &str| format!("sum({SIGN} * toInt64(rest.{name}))");
+    let amounts = format!(
+        "mapFilter((name, sum) -> name != '', sumMap(CAST(map(toString(rest.currency), {SIGN} * rest.amount), 'Map(String, Decimal(38, 4))')))"
+    );
+    let columns = needed.columns(|name| format!("toUInt64(greatest(0, {}))", beyond(name)), &amounts);
+    let any = ["pageviews", "events", "visits", "entries"].map(|name| format!("{} > 0", beyond(name))).join(" OR ");
     format!(
-        "SELECT * FROM (SELECT min(rest.day) AS day, '' AS at_hour, '{OTHER}' AS name1, '{OTHER}' AS name2, toUInt8({BEYOND}) AS cut, toUInt64(0) AS visitors, {sums}, \
-         mapFilter((name, sum) -> name != '', sumMap(CAST(map(toString(rest.currency), sign * rest.amount), 'Map(String, Decimal(38, 4))'))) AS amounts \
-         FROM (SELECT *, if(dimension = 'all', 1, -1) AS sign FROM rollup_closed WHERE zone = {{zone:String}} AND site = {{site:String}} \
-         AND dimension IN ('all', {{dimension1:String}}) AND dimension2 = '' AND ({spans})) AS rest \
-         GROUP BY {}) AS whole WHERE pageviews + events + visits + entries > 0",
+        "SELECT min(rest.day) AS day, '' AS at_hour, '{OTHER}' AS name1, '{OTHER}' AS name2, toUInt8({BEYOND}) AS cut, toUInt64(0) AS visitors{columns} \
+         FROM rollup_closed AS rest WHERE rest.zone = {{zone:String}} AND rest.site = {{site:String}} \
+         AND rest.dimension IN ('all', {{dimension1:String}}) AND rest.dimension2 = '' AND ({spans}) GROUP BY {} HAVING {any}",
         bucket.replace("part.", "rest."),
     )
 }
@@ -273,10 +323,10 @@ pub(super) enum PublicCut {
 /// nothing can be found by subtracting days from weeks, and those that are too small go into `(other)` once more. What is there by then is whatever the
 /// whole site has beyond the named cells. How many visitors that is cannot be known, but it is no fewer than the whole site has beyond the *sum* of the named
 /// ones, nor than the largest that is not named; where both are too few, the smallest named cell joins it.
-pub(super) fn public(cut: PublicCut, weight: Weight, conditions: &str) -> String {
+pub(super) fn public(cut: PublicCut, weight: Weight, conditions: &str, needed: &Needed) -> String {
     let weighed = match weight {
         Weight::Entries => "entries",
-        Weight::Visitors => "if(visits = 0, heads, least(heads, visits))",
+        Weight::Visitors | Weight::VisitorsOfBoth => "if(visits = 0, heads, least(heads, visits))",
     };
     let (whole, name) = match cut {
         PublicCut::WholeSite => ("[('', 1)]".to_owned(), "part.name"),
@@ -298,12 +348,19 @@ pub(super) fn public(cut: PublicCut, weight: Weight, conditions: &str) -> String
         PublicCut::Shown(own) | PublicCut::Hidden(own) if own.of_visit.is_none() => "pageviews + events",
         PublicCut::Shown(_) | PublicCut::Hidden(_) => "pageviews + events + visits + entries",
     };
-    let cells = sums(|name| format!("sum(closed.{name})"));
-    let parted = sums(|name| format!("toUInt64(greatest(0, sum(part.sign * toInt64(part.{name}))))"));
+    let told = Needed { sums: SUMS.to_vec(), money: needed.money };
+    let cells = told.columns(
+        |name| format!("sum(closed.{name})"),
+        "mapFilter((currency, sum) -> currency != '', sumMap(map(toString(closed.currency), closed.amount)))",
+    );
+    let parted = told.columns(
+        |name| format!("toUInt64(greatest(0, sum(part.sign * toInt64(part.{name}))))"),
+        "sumMap(mapApply((currency, sum) -> (currency, toDecimal128(sum * part.sign, 4)), part.amounts))",
+    );
+    let shown = needed.columns(str::to_owned, "amounts");
     format!(
-        "SELECT * FROM (SELECT part.day AS day, '' AS at_hour, {name} AS name1, '' AS name2, toUInt8(if(part.name = '{OTHER}', {BEYOND}, 0)) AS cut, \
-         sumIf(part.heads, part.name != '{OTHER}') AS visitors, {parted}, \
-         sumMap(mapApply((currency, sum) -> (currency, toDecimal128(sum * part.sign, 4)), part.amounts)) AS amounts FROM \
+        "SELECT day, at_hour, name1, name2, cut, visitors{shown} FROM (SELECT part.day AS day, '' AS at_hour, {name} AS name1, '' AS name2, toUInt8(if(part.name = '{OTHER}', {BEYOND}, 0)) AS cut, \
+         sumIf(part.heads, part.name != '{OTHER}') AS visitors{parted} FROM \
          (SELECT *, shown.1 AS name, shown.2 AS sign FROM \
          (SELECT *, named AND NOT (place = 1 AND is_left AND greatest(toInt64(site_weight) - toInt64(named_weight), toInt64(largest)) \
          < {{threshold:UInt64}}) AS kept FROM \
@@ -312,8 +369,7 @@ pub(super) fn public(cut: PublicCut, weight: Weight, conditions: &str) -> String
          (SELECT *, sumIf(weight, whole) OVER days AS site_weight, \
          NOT whole AND value != '{OTHER}' AND weight >= {{threshold:UInt64}} AS named FROM \
          (SELECT *, {weighed} AS weight FROM \
-         (SELECT closed.day AS day, closed.dimension = 'all' AS whole, closed.value AS value, sum(closed.visitors) AS heads, {cells}, \
-         mapFilter((currency, sum) -> currency != '', sumMap(map(toString(closed.currency), closed.amount))) AS amounts \
+         (SELECT closed.day AS day, closed.dimension = 'all' AS whole, closed.value AS value, sum(closed.visitors) AS heads{cells} \
          FROM rollup_closed AS closed WHERE zone = {{zone:String}} AND site = {{site:String}} AND span = 'day' AND day IN {{closed:Array(Date)}} \
          AND dimension IN ('all', {{dimension1:String}}) AND dimension2 = '' GROUP BY day, whole, value) AS cell) AS weighed \
          WINDOW days AS (PARTITION BY day)) AS named_cells WINDOW days AS (PARTITION BY day)) AS placed) AS folded \
@@ -324,20 +380,20 @@ pub(super) fn public(cut: PublicCut, weight: Weight, conditions: &str) -> String
 }
 
 /// The parts of the range, with nothing in them: so that a part without any event is a row too.
-pub(super) fn nothing() -> String {
-    let sums = sums(|_| "toUInt64(0)".to_owned());
+pub(super) fn nothing(needed: &Needed) -> String {
+    let columns = needed.columns(|_| "toUInt64(0)".to_owned(), NO_AMOUNTS);
     format!(
-        "SELECT day, at_hour, '' AS name1, '' AS name2, toUInt8(0) AS cut, toUInt64(0) AS visitors, {sums}, {NO_AMOUNTS} AS amounts \
+        "SELECT day, at_hour, '' AS name1, '' AS name2, toUInt8(0) AS cut, toUInt64(0) AS visitors{columns} \
          FROM system.one ARRAY JOIN {{part_days:Array(Date)}} AS day, {{part_hours:Array(String)}} AS at_hour"
     )
 }
 
 /// Sums by part of the range and value.
-pub(super) fn summed(parts: &[String], bucket: &str) -> String {
-    let sums = sums(|name| format!("sum(part.{name})"));
+pub(super) fn summed(parts: &[String], bucket: &str, needed: &Needed) -> String {
+    let columns = needed.columns(|name| format!("sum(part.{name})"), "sumMap(part.amounts)");
     format!(
-        "SELECT {bucket} AS bucket, part.name1 AS name1, part.name2 AS name2, max(part.cut) AS cut, sum(part.visitors) AS visitors, \
-         {sums}, sumMap(part.amounts) AS amounts FROM ({}) AS part GROUP BY bucket, name1, name2",
+        "SELECT {bucket} AS bucket, part.name1 AS name1, part.name2 AS name2, max(part.cut) AS cut, sum(part.visitors) AS visitors{columns} \
+         FROM ({}) AS part GROUP BY bucket, name1, name2",
         parts.join(" UNION ALL "),
     )
 }
@@ -355,8 +411,4 @@ pub(super) fn figures(summed: &str, columns: &str, (order, which): (&str, &str),
         "SELECT {columns} FROM (SELECT *, countIf(cut > 0) OVER () > 0 AS folded FROM ({summed}) AS summed) AS figure{by_currency} \
          WHERE name1 != '{HIDDEN}'{which} ORDER BY {order} LIMIT {{limit:UInt32}} OFFSET {{offset:UInt32}}"
     )
-}
-
-pub(super) fn sums(of: impl Fn(&str) -> String) -> String {
-    SUMS.iter().map(|name| format!("{} AS {name}", of(name))).collect::<Vec<_>>().join(", ")
 }

@@ -38,6 +38,6 @@ impl Planning<'_> {
             (Some(cut), None) => PublicCut::Hidden(*cut),
             (Some(cut), Some(_)) => PublicCut::Shown(*cut),
         };
-        Ok(template::public(cut, weight, &conditions))
+        Ok(template::public(cut, weight, &conditions, &self.needed()))
     }
 }
