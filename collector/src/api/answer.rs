@@ -27,16 +27,16 @@ pub(super) async fn query(api: &Api, access: &Access, body: &[u8]) -> Result<Rep
         Audience::Analysts => sites.day_of(site, now),
         // What ends with today ends for everybody with the last day that is closed.
         Audience::Public => {
-            tables::last_closed_days(&api.client).await?.get(zone.name()).copied().unwrap_or_else(|| sites.day_of(site, now).previous())
+            tables::last_closed_days(api).await?.get(zone.name()).copied().unwrap_or_else(|| sites.day_of(site, now).previous())
         }
     };
     let query = read::query(&object, today, ids)?;
     let ranges: Vec<Days> = [Some(query.days), query.compare].into_iter().flatten().collect();
     let names = [&*site.id];
-    let (known, first) = tokio::try_join!(tables::known(&api.client, zone.name(), &ranges), async {
+    let (known, first) = tokio::try_join!(tables::known(api, zone.name(), &ranges), async {
         match audience {
-            Audience::Analysts => tables::first_days(&api.client, &names).await.map(|days| days.get(&*site.id).copied()),
-            Audience::Public => tables::first_public_day(&api.client, &site.id, public_threshold(site)).await,
+            Audience::Analysts => tables::first_days(api, &names).await.map(|days| days.get(&*site.id).copied()),
+            Audience::Public => tables::first_public_day(api, &site.id, public_threshold(site)).await,
         }
     })?;
     let facts = Facts {
@@ -144,9 +144,9 @@ impl Asked<'_> {
         // Who has reached two goals is in both: they have no sum.
         let adds_up = reach::dimension(self.query).is_none();
         let of_totals = if adds_up { plan(&totals, days, self.facts) } else { Err(Refusal::of(Reason::NotStored)) };
-        let (mut rows, sums) = tokio::try_join!(tables::rows(&self.api.client, &own), async {
+        let (mut rows, sums) = tokio::try_join!(tables::rows(self.api, &own), async {
             match &of_totals {
-                Ok(plan) => tables::rows(&self.api.client, plan).await,
+                Ok(plan) => tables::rows(self.api, plan).await,
                 Err(_) => Ok(Vec::new()),
             }
         })?;
@@ -157,21 +157,22 @@ impl Asked<'_> {
         for row in &mut rows {
             folded |= row.pop() == Some(json!(1));
         }
-        Ok(Figures { rows, totals: self.totals(sums), folded, has_more, summed: of_totals.is_ok() })
+        Ok(Figures { rows, totals: self.totals(sums, &totals.metrics), folded, has_more, summed: of_totals.is_ok() })
     }
 
-    /// One row of metrics. Amounts of several currencies have no sum; what is too small to be shown, or not stored, is null.
-    fn totals(&self, mut rows: Vec<Vec<Value>>) -> Vec<Value> {
+    /// One row of metrics, from rows of those that are `told`. Amounts of several currencies have no sum; what is too small to be shown, or not stored, is null.
+    fn totals(&self, mut rows: Vec<Vec<Value>>, told: &[Metric]) -> Vec<Value> {
         let metrics = &self.query.metrics;
         let currencies = rows.len();
         let Some(mut row) = (!rows.is_empty()).then(|| rows.swap_remove(0)) else { return vec![Value::Null; metrics.len()] };
-        row.pop();
-        let Some(value) = metrics.iter().position(|metric| *metric == Metric::Value) else { return row };
-        row.remove(0);
-        if currencies > 1 {
-            row[value] = Value::Null;
+        if let Some(value) = told.iter().position(|metric| *metric == Metric::Value) {
+            row.remove(0);
+            if currencies > 1 {
+                row[value] = Value::Null;
+            }
         }
-        row
+        let of = |metric: &Metric| told.iter().position(|told| told == metric).and_then(|index| row.get(index).cloned());
+        metrics.iter().map(|metric| of(metric).unwrap_or_default()).collect()
     }
 
     fn is_open(&self) -> bool {

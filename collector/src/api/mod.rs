@@ -2,7 +2,7 @@
 //!
 //! A question is a value of closed types ([`question`]) before anything is looked up: what cannot be read as one ([`read`]) is a [`refusal`] that names the
 //! field and what may stand in it, in texts of ours alone. A [`plan`] is a statement made of templates of ours ([`template`]) with bound parameters;
-//! [`tables`] puts it to ClickHouse, and [`answer`] says with the figures how they were counted.
+//! [`tables`] puts it to ClickHouse, once for all who want it at a time ([`together`]), and [`answer`] says with the figures how they were counted.
 
 mod answer;
 mod columns;
@@ -18,6 +18,7 @@ mod tables;
 mod template;
 #[cfg(test)]
 mod tests;
+mod together;
 
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ use crate::limits::{QUERIES, SHARE_QUERIES};
 use crate::server::private::{Analysis, Question, Reply};
 use crate::site::Sites;
 use refusal::{Reason, Refusal};
+use together::Together;
 
 /// The sites as the configuration has them now.
 pub type SitesNow = Box<dyn Fn() -> Arc<Sites> + Send + Sync>;
@@ -42,17 +44,19 @@ pub struct Api {
     client: Client,
     clock: Clock,
     places: Semaphore,
+    together: Together,
 }
 
 impl Api {
     /// Answers about `sites` from the tables that `client` reaches.
     pub fn new(sites: SitesNow, client: &Client, clock: Clock) -> Self {
-        Self { sites, client: tables::reader(client), clock, places: Semaphore::new(QUERIES) }
+        Self { sites, client: tables::reader(client), clock, places: Semaphore::new(QUERIES), together: Together::default() }
     }
 
     /// The same for strangers: each answer has bounds of its own, and there are fewer at a time.
     pub fn for_everybody(sites: SitesNow, client: &Client, clock: Clock) -> Self {
-        Self { sites, client: tables::bounded(tables::reader(client)), clock, places: Semaphore::new(SHARE_QUERIES) }
+        let client = tables::bounded(tables::reader(client));
+        Self { sites, client, clock, places: Semaphore::new(SHARE_QUERIES), together: Together::default() }
     }
 }
 

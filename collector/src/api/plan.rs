@@ -74,14 +74,14 @@ pub(crate) enum Identities {
 }
 
 /// A statement with its parameters.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Plan {
     pub(crate) sql: String,
     pub(crate) parameters: Vec<(String, Parameter)>,
 }
 
 /// The value of a parameter.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Parameter {
     Text(String),
     Texts(Vec<String>),
@@ -99,9 +99,12 @@ pub(crate) fn plan(query: &Query, days: Days, facts: &Facts) -> Result<Plan, Ref
     Ok(Plan { sql, parameters: planning.parameters })
 }
 
-/// The same question about everything together: no dimensions, no parts.
+/// The same question about everything together: no dimensions, no parts. Of the whole site it is of the metrics of a page, if it can be: so that all the questions
+/// of a page ask for the same, and ClickHouse is asked once.
 pub(crate) fn of_totals(query: &Query) -> Query {
-    Query { dimensions: Vec::new(), interval: None, order: None, limit: 100, offset: 0, form: Form::Json, ..query.clone() }
+    let of_a_page = query.filters.is_empty() && query.metrics.iter().all(|metric| Metric::OF_A_PAGE.contains(metric));
+    let metrics = if of_a_page { Metric::OF_A_PAGE.to_vec() } else { query.metrics.clone() };
+    Query { metrics, dimensions: Vec::new(), interval: None, order: None, limit: 100, offset: 0, form: Form::Json, ..query.clone() }
 }
 
 pub(super) struct Planning<'a> {

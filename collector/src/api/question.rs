@@ -44,6 +44,10 @@ impl Metric {
         Self::ConversionRate,
     ];
 
+    /// What the first page of the dashboard asks for.
+    pub(crate) const OF_A_PAGE: &[Self] =
+        &[Self::DailyVisitors, Self::Visits, Self::Pageviews, Self::Events, Self::BounceRate, Self::VisitDuration];
+
     /// The name.
     pub(crate) fn name(self) -> &'static str {
         match self {

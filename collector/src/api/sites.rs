@@ -57,14 +57,14 @@ pub(super) async fn list(api: &Api, access: &Access) -> Result<Listed, Refusal> 
     let first_days = async {
         match (audience, &*seen) {
             (Audience::Public, [site]) => {
-                let first = tables::first_public_day(&api.client, &site.id, public_threshold(site)).await?;
+                let first = tables::first_public_day(api, &site.id, public_threshold(site)).await?;
                 Ok(first.map(|day| (site.id.to_string(), day)).into_iter().collect())
             }
             (Audience::Public, _) => Ok(HashMap::new()),
-            (Audience::Analysts, _) => Ok(tables::first_days(&api.client, &names).await.unwrap_or_default()),
+            (Audience::Analysts, _) => Ok(tables::first_days(api, &names).await.unwrap_or_default()),
         }
     };
-    let (first, closed) = tokio::join!(first_days, tables::last_closed_days(&api.client));
+    let (first, closed) = tokio::join!(first_days, tables::last_closed_days(api));
     let (first, closed) = match audience {
         Audience::Analysts => (first?, closed.unwrap_or_default()),
         Audience::Public => (first?, closed?),

@@ -1,15 +1,19 @@
 //! Asking ClickHouse: plans of the API, and the few fixed questions beside them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use clickhouse::query::Query;
 use clickhouse::{Client, Row, RowOwned, RowRead};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::Api;
 use super::plan::{Parameter, Plan};
 use super::question::{Days, Form};
 use super::refusal::{Reason, Refusal};
+use super::together::Rows;
 use crate::clock::{Day, UnixMillis};
 use crate::limits::{ANSWER_BYTES, QUERY_DEADLINE, SHARE_DEADLINE, SHARE_MEMORY_BYTES};
 use crate::store::rollup::ALL;
@@ -40,11 +44,25 @@ pub(super) fn bounded(client: Client) -> Client {
     .fold(client, |client, (name, value)| client.with_setting(name, value))
 }
 
-/// The rows of a plan, each a list of values.
-pub(super) async fn rows(client: &Client, plan: &Plan) -> Result<Vec<Vec<Value>>, Refusal> {
-    let text = bytes(client, plan, "JSONCompactEachRow").await?;
-    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    lines.map(|line| serde_json::from_slice(line).map_err(|_| unavailable())).collect()
+/// The rows of a plan.
+pub(super) async fn rows(api: &Api, plan: &Plan) -> Result<Rows, Refusal> {
+    let ask = || async {
+        let text = bytes(&api.client, plan, "JSONCompactEachRow").await?;
+        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_slice(line).map_err(|_| unavailable())).collect()
+    };
+    api.together.rows(plan, ask).await.map(Arc::unwrap_or_clone)
+}
+
+/// The rows of a fixed question, each read as a `T`.
+async fn read<T: DeserializeOwned>(api: &Api, sql: String, parameters: &[(&str, Parameter)]) -> Result<Vec<T>, Refusal> {
+    let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let rows = rows(api, &Plan { sql, parameters }).await?;
+    rows.into_iter().map(|row| serde_json::from_value(Value::Array(row)).map_err(|_| unavailable())).collect()
+}
+
+fn text(text: &(impl ToString + ?Sized)) -> Parameter {
+    Parameter::Text(text.to_string())
 }
 
 /// The answer of a plan as ClickHouse writes it.
@@ -95,18 +113,12 @@ async fn all<T: RowOwned + RowRead>(query: Query) -> Result<Vec<T>, Refusal> {
     asked.map_err(|_late| unavailable())?.map_err(told)
 }
 
-#[derive(Debug, Row, Deserialize)]
-struct NamedDay {
-    name: String,
-    day: u16,
-}
-
-fn by_name(rows: Vec<NamedDay>) -> HashMap<String, Day> {
-    rows.into_iter().map(|row| (row.name, Day(row.day))).collect()
+fn by_name(rows: Vec<(String, u16)>) -> HashMap<String, Day> {
+    rows.into_iter().map(|(name, day)| (name, Day(day))).collect()
 }
 
 /// The first day with figures, of each site that has one.
-pub(super) async fn first_days(client: &Client, sites: &[&str]) -> Result<HashMap<String, Day>, Refusal> {
+pub(super) async fn first_days(api: &Api, sites: &[&str]) -> Result<HashMap<String, Day>, Refusal> {
     let of = |table: &str| {
         format!(
             "SELECT toString({table}.site) AS name, day FROM {table} WHERE dimension = {{all:String}} AND site IN {{sites:Array(String)}}"
@@ -117,30 +129,25 @@ pub(super) async fn first_days(client: &Client, sites: &[&str]) -> Result<HashMa
         of("rollup_open"),
         of("rollup_closed")
     );
-    all(client.query(&sql).param("all", ALL).param("sites", sites)).await.map(by_name)
+    let sites = Parameter::Texts(sites.iter().map(ToString::to_string).collect());
+    read(api, sql, &[("all", text(ALL)), ("sites", sites)]).await.map(by_name)
 }
 
 /// The first closed day on which the whole site has as many visitors as `threshold`, or, without ids, entries.
-pub(super) async fn first_public_day(client: &Client, site: &str, (threshold, weight): (u64, &str)) -> Result<Option<Day>, Refusal> {
+pub(super) async fn first_public_day(api: &Api, site: &str, (threshold, weight): (u64, &str)) -> Result<Option<Day>, Refusal> {
     let sql = format!(
         "SELECT toUInt16(closed.day) AS day FROM rollup_closed AS closed WHERE site = {{site:String}} AND dimension = {{all:String}} \
          AND span = 'day' GROUP BY day HAVING sum(closed.{weight}) >= {{threshold:UInt64}} ORDER BY day LIMIT 1"
     );
-    let days: Vec<u16> = all(client.query(&sql).param("site", site).param("all", ALL).param("threshold", threshold)).await?;
-    Ok(days.first().copied().map(Day))
+    let parameters = [("site", text(site)), ("all", text(ALL)), ("threshold", Parameter::Number(threshold))];
+    let days: Vec<(u16,)> = read(api, sql, &parameters).await?;
+    Ok(days.first().map(|(day,)| Day(*day)))
 }
 
 /// The last closed day of each zone that has one.
-pub(super) async fn last_closed_days(client: &Client) -> Result<HashMap<String, Day>, Refusal> {
+pub(super) async fn last_closed_days(api: &Api) -> Result<HashMap<String, Day>, Refusal> {
     let sql = "SELECT toString(zone) AS name, toUInt16(max(day)) AS day FROM days WHERE what = 'closed' GROUP BY name";
-    all(client.query(sql)).await.map(by_name)
-}
-
-#[derive(Debug, Row, Deserialize)]
-struct Noted {
-    day: u16,
-    closed: bool,
-    visits_at: i64,
+    read(api, sql.to_owned(), &[]).await.map(by_name)
 }
 
 /// What is known of days: which are closed, and since when the visits of an open one are known.
@@ -152,16 +159,16 @@ pub(super) struct Known {
 }
 
 /// What is known of the zone's days from the first of `ranges` to the last.
-pub(super) async fn known(client: &Client, zone: &str, ranges: &[Days]) -> Result<Known, Refusal> {
+pub(super) async fn known(api: &Api, zone: &str, ranges: &[Days]) -> Result<Known, Refusal> {
     let sql = "SELECT toUInt16(day) AS day, max(what = 'closed') = 1 AS closed, \
         toUnixTimestamp64Milli(maxIf(at, what = 'visits')) AS visits_at FROM days \
         WHERE zone = {zone:String} AND day BETWEEN {from:Date} AND {to:Date} GROUP BY day ORDER BY day";
     let (from, to) = (ranges.iter().map(|days| days.from).min(), ranges.iter().map(|days| days.to).max());
     let (Some(from), Some(to)) = (from, to) else { return Ok(Known::default()) };
-    let query = client.query(sql).param("zone", zone).param("from", from.to_string()).param("to", to.to_string());
-    let noted: Vec<Noted> = all(query).await?;
-    let visits = noted.iter().filter(|row| !row.closed && row.visits_at > 0).map(|row| UnixMillis(row.visits_at)).min();
-    let closed = noted.iter().filter(|row| row.closed).map(|row| Day(row.day)).collect();
+    let parameters = [("zone", text(zone)), ("from", text(&from)), ("to", text(&to))];
+    let noted: Vec<(u16, u8, i64)> = read(api, sql.to_owned(), &parameters).await?;
+    let visits = noted.iter().filter(|(_, closed, visits_at)| *closed == 0 && *visits_at > 0).map(|(.., at)| UnixMillis(*at)).min();
+    let closed = noted.iter().filter(|(_, closed, _)| *closed == 1).map(|(day, ..)| Day(*day)).collect();
     Ok(Known { closed, visits_as_of: visits })
 }
 
