@@ -13,6 +13,7 @@ use headcount::clock::{Day, UnixMillis};
 use headcount::store::close::{Closing, Step, Thresholds};
 use headcount::store::days::{self, What, ZoneDay};
 use headcount::store::errors::Failure;
+use headcount::store::migrate;
 use serde_json::{Value, json};
 
 use super::costs::engine_of;
@@ -74,6 +75,11 @@ fn with_tables(setup: &Setup) -> Collector {
     let headcount = setup.start();
     let target = format!("/v1/realtime?site={}", SITES[0]);
     headcount.wait_until("the tables", |collector| (collector.operator(&target).status == 200).then_some(()));
+    // There is a first table long before the last.
+    let (client, newest) = (setup.database(), migrate::newest(migrate::MIGRATIONS));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let is_newest = || runtime.block_on(migrate::version(&client)).is_ok_and(|version| version == newest);
+    headcount.wait_until("all of the tables", |_| is_newest().then_some(()));
     headcount
 }
 
@@ -224,6 +230,8 @@ fn page(range: &'static str) -> Vec<(String, Question)> {
         questions.push((dimension.to_owned(), Box::new(question)));
     }
     questions.push(("realtime".to_owned(), Box::new(|site| Asked::Get(format!("/v1/realtime?site={site}")))));
+    let (from, to) = (Day(TODAY.0 + 1 - DAYS), TODAY);
+    questions.push(("not counted".to_owned(), Box::new(move |site| Asked::Get(format!("/v1/outcomes?site={site}&from={from}&to={to}")))));
     questions
 }
 
