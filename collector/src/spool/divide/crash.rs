@@ -1,5 +1,6 @@
 //! The power goes at every moment of a division and of the recovery from it, whatever survives of what was not synced: each row is there once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::*;
@@ -49,21 +50,30 @@ fn found(disk: &Disk) -> (Vec<u64>, Vec<u64>) {
     (rows, keys)
 }
 
-/// Lets the power go at every moment that was recorded, and at every moment of the starts that follow.
+/// Lets the power go at every moment that was recorded, and at every moment of the starts that follow. Many of these crashes leave the very same disk: what comes
+/// of that is tried once.
 fn assert_once_whenever_the_power_goes(moments: &[Moment], rows: &[u64], keys: &[u64]) {
     let mut crashes = 0;
+    let (mut left, mut left_again) = (BTreeSet::new(), BTreeSet::new());
     for (index, moment) in moments.iter().enumerate() {
         for (content, names) in SURVIVORS {
             for seed in 0..SEEDS {
+                crashes += 1;
                 let name = format!("before change {index}, content {content:?}, names {names:?}, seed {seed}");
                 let disk = moment.after_crash(Survivors { content, names, seed });
+                if !left.insert(disk.fingerprint()) {
+                    continue;
+                }
                 disk.record();
                 assert_eq!(found(&disk), (rows.to_vec(), keys.to_vec()), "{name}");
                 for (again, moment) in disk.moments().iter().enumerate() {
-                    let disk = moment.after_crash(Survivors { content, names, seed: seed + 1 });
-                    assert_eq!(found(&disk), (rows.to_vec(), keys.to_vec()), "{name}; again before change {again}");
+                    for (content, names) in SURVIVORS {
+                        let disk = moment.after_crash(Survivors { content, names, seed: seed + 1 });
+                        if left_again.insert(disk.fingerprint()) {
+                            assert_eq!(found(&disk), (rows.to_vec(), keys.to_vec()), "{name}; again before change {again}");
+                        }
+                    }
                 }
-                crashes += 1;
             }
         }
     }

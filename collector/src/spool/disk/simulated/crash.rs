@@ -1,9 +1,10 @@
 //! The power goes: what of the changes that were not synced is on the disk when it comes back.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::{Change, Content, Disk, Folder, Inode, Moment, NameChange, State, apply, draw};
+use super::{Change, Content, Disk, Folder, Inode, Moment, NameChange, Number, State, apply, draw};
 
 /// What a crash leaves of the changes that were not synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,32 @@ impl Moment {
     /// What distinguishes it from others: two moments that agree lead to the same.
     pub(in crate::spool) fn fingerprint(&self) -> (usize, u64) {
         (self.mark, self.state.version)
+    }
+}
+
+impl Disk {
+    /// What is on a disk that came back after the power went, where nothing is unsynced: two that agree lead to the same.
+    pub(in crate::spool) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.state().hash_from(0, &mut hasher);
+        hasher.finish()
+    }
+}
+
+impl State {
+    /// Goes by what a name leads to and not by its number: whatever has no name any more is no part of it.
+    fn hash_from(&self, inode: Number, hasher: &mut DefaultHasher) {
+        match &*self.inodes[inode] {
+            Inode::File(content) => Some(&content.durable).hash(hasher),
+            Inode::Folder(folder) => {
+                None::<&Vec<u8>>.hash(hasher);
+                folder.durable.len().hash(hasher);
+                for (name, child) in &folder.durable {
+                    name.hash(hasher);
+                    self.hash_from(*child, hasher);
+                }
+            }
+        }
     }
 }
 
