@@ -34,16 +34,14 @@ build: dashboard
 test: lint
 	@sh tests/deps.sh test
 	@node collector/assets.mjs --tests
-	cargo build --workspace --locked
-	HEADCOUNT_FAULTS=full cargo test --workspace --locked
-	@sh tests/scripts.sh
+	@HEADCOUNT_FAULTS=full node tests/run.mjs
 
 lint: $(DENY) dashboard
 	cd dashboards/web && node_modules/.bin/tsc --noEmit
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --workspace --all-targets --locked --features headcount-tests/leaky -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet --features headcount-tests/tested
 	$(DENY) --log-level error --offline --locked check --hide-inclusion-graph licenses bans sources
 
 faults: dashboard

@@ -13,6 +13,16 @@ if [ -n "$missing" ]; then
 fi
 [ "${1:-build}" = test ] || exit 0
 
+# What the tests of the pages and of the script import.
+cd "$(dirname "$0")/.."
+for manifest in collector/snippet/package-lock.json tests/browser/package-lock.json; do
+    folder=$(dirname "$manifest")
+    # npm writes this file last: it is there and newer when the installation is whole.
+    if ! [ "$folder/node_modules/.package-lock.json" -nt "$manifest" ]; then
+        (cd "$folder" && npm ci --silent --no-audit --no-fund)
+    fi
+done
+
 command -v python3 >/dev/null || {
     echo "headcount: python3 is needed by the tests and not found; on Debian: apt-get install python3" >&2
     exit 1

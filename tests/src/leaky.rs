@@ -1,7 +1,6 @@
 //! The build that plants leaks: the positive control of every attack. It is built by the first test that asks for it.
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::binaries;
@@ -28,24 +27,17 @@ pub fn built() -> Result<PathBuf, &'static str> {
     BUILT.get_or_init(build).clone().ok_or("the collector with leaks to plant cannot be built")
 }
 
-/// All dependencies are those of the build at hand: only the collector itself is compiled again.
+/// All dependencies are those of the build at hand, in which tests are built with their features: only the collector itself is compiled again.
 fn build() -> Option<PathBuf> {
     let folder = binaries();
     let target = folder.parent().expect("a profile's folder lies in the target folder");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([
-        "build",
-        "--quiet",
-        "--locked",
-        "--offline",
-        "--bin",
-        "leaky",
-        "--features",
-        "leaky",
-    ]);
+    let mut cargo = headcount_stages::cargo::command();
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--locked", "--offline", "--bin", "leaky"]);
     cargo.arg("--target-dir").arg(target);
     if folder.ends_with("release") {
-        cargo.arg("--release");
+        cargo.args(["--release", "--features", "leaky"]);
+    } else {
+        cargo.args(["--features", "leaky,tested"]);
     }
     cargo.status().is_ok_and(|status| status.success()).then(|| folder.join("leaky"))
 }

@@ -1,7 +1,5 @@
 //! The crate's own sessions on a disk in memory that fails at any call, by seed: the long run of one of its tests. What it counts are requests.
 
-use std::process::Command;
-
 use super::{Fault, Found, Session};
 use crate::binaries;
 
@@ -17,7 +15,7 @@ const SEEDS: u64 = 1_000;
 /// When a promise is broken, with what the test said.
 fn session(seed: u64) -> Session {
     let target = binaries().parent().expect("a profile's folder lies in the target folder").to_owned();
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let output = headcount_stages::cargo::command()
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["test", "--quiet", "--locked", "--offline", "-p", "headcount", "--lib", "--target-dir"])
         .arg(target)

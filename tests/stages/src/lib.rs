@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "a measurement owns the one task that it starts")]
 
 pub mod bodies;
+pub mod cargo;
 pub mod probe;
 
 use std::cell::RefCell;

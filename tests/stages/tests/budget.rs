@@ -138,7 +138,7 @@ fn build() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     // target/debug/deps/budget-...
     let target = test.ancestors().nth(3).unwrap();
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = headcount_stages::cargo::command();
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([
         "build",
         "--quiet",
