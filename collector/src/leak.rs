@@ -22,6 +22,7 @@
 //! | `database_error_text` | what ClickHouse says of a batch that it does not take is logged |
 //! | `never_stripped` | a segment that has waited for a week keeps its pseudonyms |
 //! | `never_erased` | the visits of a closed day stay, with their pseudonyms |
+//! | `cells_left` | a deletion leaves cells of the open rollup, and pairs of a closed day |
 //! | `backup_raw` | a backup holds the raw events as well |
 //! | `small_counts_shown` | an answer of the API names values however few visitors share them |
 //! | `small_counts_shared` | a link to a site's closed days names values however few visitors share them |

@@ -9,10 +9,12 @@ use headcount::store::close::{Closing, Thresholds};
 use headcount::store::days::ZoneDay;
 use headcount::store::delete::{self, Deletion, Found, Step};
 use headcount::store::migrate::migrate;
-use headcount_tests::collector::Setup;
+use headcount_tests::collector::{Collector, Setup};
 use headcount_tests::delivery::{execute, number};
 use headcount_tests::engine::{EngineChild, TestEngine};
-use headcount_tests::law;
+use headcount_tests::http::Connection;
+use headcount_tests::staged::NOON;
+use headcount_tests::{law, leaky};
 
 const ENGINE: &str = env!("CARGO_BIN_EXE_engine_child");
 const NOW: UnixMillis = UnixMillis(1_795_348_800_000);
@@ -331,4 +333,100 @@ fn an_order_that_a_kill_has_cut_off_is_carried_out_before_anything_is_inserted_a
     assert_eq!(number_of(&setup), 2, "the view that came later stays");
     assert!(setup.run(&["delete", "--list"]).1.contains("\topen\t2"));
     assert!(collector.stop().success());
+}
+
+const VISITORS: u64 = 12;
+
+/// Twelve visitors read a page.
+fn read(collector: &Collector, page: &str) {
+    for visitor in 0..VISITORS {
+        let agent = format!(
+            "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.{visitor} Safari/537.36"
+        );
+        let headers = [&*agent, &format!("X-Forwarded-For: 203.0.113.{}", 70 + visitor), "Content-Type: text/plain"];
+        let event = format!(r#"{{"site":"a.example","url":"https://a.example{page}"}}"#);
+        assert_eq!(Connection::open(collector.public()).unwrap().send("POST", "/e", &headers, event.as_bytes()).unwrap().status, 204);
+    }
+}
+
+/// Orders that `/spam` goes from the day of [`NOON`].
+fn order_spam_to_go(setup: &Setup, number: u64) {
+    let [site, zone, day, dimension, value] = ["a.example", "UTC", "2026-11-22", "page", "/spam"].map(str::to_owned);
+    let wanted = headcount::deletion::Wanted { site, zone, day, dimension, value };
+    headcount::deletion::Order::new(wanted, NOW, number).place(&setup.data()).unwrap();
+}
+
+/// ClickHouse refuses every row that comes into `table` until the rule is dropped.
+async fn refuse(client: &Client, table: &str) {
+    execute(client, &format!("ALTER TABLE {table} ADD CONSTRAINT refused CHECK dimension = ''")).await;
+}
+
+async fn take_again(client: &Client, table: &str) {
+    execute(client, &format!("ALTER TABLE {table} DROP CONSTRAINT refused")).await;
+}
+
+/// Lets `/spam` be deleted from an open day, and again once it is closed; ClickHouse refuses to go on with either at first. Gives the cells in which it is left.
+async fn left_of_spam(setup: &Setup) -> Vec<String> {
+    let mut collector = setup.start();
+    let client = setup.database();
+    read(&collector, "/");
+    read(&collector, "/spam");
+    collector.wait_for_events(2 * VISITORS);
+    collector.drained();
+
+    refuse(&client, "rollup_open").await;
+    order_spam_to_go(setup, 1);
+    collector.wait_for_line("ClickHouse refuses to go on with a deletion");
+    assert!(setup.run(&["delete", "--list"]).1.contains("\t/spam\twaits\t"), "who looks sees that it is under way");
+    assert_eq!(number(&client, "SELECT count() FROM events WHERE page = '/spam'").await, 0, "it is refused halfway");
+    read(&collector, "/b");
+    take_again(&client, "rollup_open").await;
+    collector.wait_until("the deletion", |_| headcount::deletion::pending(&setup.data()).unwrap().is_empty().then_some(()));
+    collector.wait_for_events(3 * VISITORS);
+    collector.drained();
+    law::assert_holds(&collector);
+    let of_open = "SELECT concat('open ', dimension) AS cell FROM rollup_open WHERE value = '/spam' \
+        UNION ALL SELECT 'open visit' FROM sessions WHERE entry_page = '/spam'";
+    let mut left: Vec<String> = client.query_raw(of_open).fetch_all().await.unwrap();
+
+    read(&collector, "/spam");
+    collector.wait_for_events(4 * VISITORS);
+    collector.drained();
+    collector.set_clock(NOON + 34 * 3_600_000 + 120_000);
+    collector.wait_until("the day to be closed", |_| setup.run(&["days"]).1.contains("\tclosed\t").then_some(()));
+    let of_closed = "SELECT concat('closed ', dimension, ' ', dimension2) AS cell FROM rollup_closed \
+        WHERE (dimension = 'page' AND value = '/spam') OR (dimension2 = 'page' AND value2 = '/spam') ORDER BY cell";
+    let named: Vec<String> = client.query_raw(of_closed).fetch_all().await.unwrap();
+    assert!(named.contains(&"closed page ".to_owned()) && named.contains(&"closed page channel".to_owned()), "{named:?}");
+
+    refuse(&client, "rollup_closed_staging").await;
+    order_spam_to_go(setup, 2);
+    collector.wait_for_line("ClickHouse refuses to delete from a closed day");
+    assert!(setup.run(&["delete", "--list"]).1.contains("\t/spam\twaits\t"));
+    assert_eq!(client.query_raw(of_closed).fetch_all::<String>().await.unwrap(), named, "all of it or nothing");
+    take_again(&client, "rollup_closed_staging").await;
+    collector.wait_until("the log of it", |_| (headcount::deletion::log(&setup.data()).unwrap().len() == 2).then_some(()));
+    left.extend(client.query_raw(of_closed).fetch_all::<String>().await.unwrap());
+    assert!(collector.stop().success());
+    left
+}
+
+/// A collector of one site, with a test's memory for ClickHouse.
+fn small(name: &str) -> Setup {
+    Setup::new(name, "[public]\nworkers = 1\n[engine]\nmemory_bytes = 1073741824\n[[site]]\nid = \"a.example\"\n")
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_refused_halfway_is_tried_again_until_no_cell_is_left() {
+    let setup = small("delete_refused").on_stage(NOON);
+    assert_eq!(left_of_spam(&setup).await, Vec::<String>::new());
+    let (_, said) = setup.run(&["delete", "--list"]);
+    assert_eq!(said.matches("\t/spam\topen\t12").count() + said.matches("\t/spam\tclosed\t").count(), 2, "{said}");
+}
+
+#[tokio::test]
+async fn cells_that_a_deletion_leaves_are_found() {
+    let setup = small("delete_left").with_program(leaky::program()).with_variable(leaky::LEAK, "cells_left").on_stage(NOON);
+    let left = left_of_spam(&setup).await;
+    assert!(left.contains(&"open page".to_owned()) && left.iter().any(|cell| cell == "closed page channel"), "{left:?}");
 }

@@ -5,6 +5,7 @@
 //! order about an open day lets nothing be inserted before it is carried out, so that what a killed run has counted is what is there. A batch that the day has
 //! and the spool still holds is in doubt: the sink is going to ask whether the day has all of it, so nothing is removed until it has asked.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub(super) struct Deletions {
     pub(super) metrics: Arc<Metrics>,
     /// The sink, while it is held.
     pub(super) hold: Option<OwnedMutexGuard<()>>,
+    /// Orders of which the log says already that ClickHouse refuses to go on with them.
+    pub(super) refused: BTreeSet<String>,
 }
 
 /// How far an order is.
@@ -63,9 +66,11 @@ impl Deletions {
                     outcome = Err(failure);
                     Carried::Later
                 }
-                Err(failure) if order.is_begun() => {
-                    tracing::error!(%failure, "ClickHouse refuses to go on with a deletion; it is tried again, for the day's cells may be gone, and events wait meanwhile");
-                    outcome = Err(failure);
+                Err(failure) if order.counted.is_some() => {
+                    if order.is_begun() {
+                        outcome = Err(failure);
+                    }
+                    self.tell_refused(&order, failure);
                     Carried::Later
                 }
                 Err(failure) => {
@@ -137,6 +142,18 @@ impl Deletions {
         // Not how many: they may have been of fewer than k visitors.
         tracing::info!(site = order.wanted.site, day = order.wanted.day, closed, "the operator has deleted figures");
         Ok(())
+    }
+
+    /// Says it once: it is tried again every few seconds. What is closed is replaced at once or not at all, so nothing waits for that.
+    fn tell_refused(&mut self, order: &Order, failure: Failure) {
+        if !self.refused.insert(order.id.clone()) {
+            return;
+        }
+        if order.is_begun() {
+            tracing::error!(%failure, "ClickHouse refuses to go on with a deletion; it is tried again, for the day's cells may be gone, and events wait meanwhile");
+        } else {
+            tracing::error!(%failure, "ClickHouse refuses to delete from a closed day; it is tried again");
+        }
     }
 
     /// Waits for the segment that is being delivered, but not for long.

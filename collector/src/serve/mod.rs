@@ -16,6 +16,7 @@ mod share;
 mod upkeep;
 mod workers;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -215,7 +216,10 @@ impl Running {
         let restoring = delivery::restore_distinct(database.target(), Arc::clone(&shared), Arc::clone(&delivered), waiting_events, back);
         let restoring = tokio::spawn(restoring);
         let (data_dir, spool_dir, metrics) = (config.data_dir.clone(), config.spool_dir(), Arc::clone(&delivered));
-        let days = care::start(Deletions { target, shared: Arc::clone(&shared), data_dir, spool: spool_dir, metrics, hold }, stop.clone());
+        let days = care::start(
+            Deletions { target, shared: Arc::clone(&shared), data_dir, spool: spool_dir, metrics, hold, refused: BTreeSet::new() },
+            stop.clone(),
+        );
         let exported = config.export_dir.is_some().then(Arc::<Progress>::default);
         let exporting = config.export_dir.as_deref().zip(exported.clone());
         let exporting =

@@ -29,6 +29,7 @@ use super::errors::Failure;
 use super::rollup::{self, ALL, BATCH, DIMENSIONS, Dimension};
 use super::visits;
 use crate::clock::UnixMillis;
+use crate::leak;
 use crate::limits::ENGINE_SPILL_BYTES;
 use crate::site::declared::Declared;
 
@@ -129,6 +130,7 @@ impl Deletion<'_> {
     pub async fn step(&self, step: Step) -> Result<(), Failure> {
         match step {
             Step::Events => self.mutate("events", &self.matching()).await,
+            Step::Clear if leak::planted("cells_left") => Ok(()),
             Step::Clear => self.mutate("rollup_open", "site = {site:String}").await,
             Step::Refill => {
                 let rows = "(SELECT * FROM events WHERE zone = {zone:String} AND day = {day:Date} AND site = {site:String})";
@@ -158,10 +160,11 @@ impl Deletion<'_> {
         }
         let once = if doubled { "DISTINCT" } else { "" };
         self.clear_staging().await?;
+        let alone = if leak::planted("cells_left") { "AND dimension2 = ''" } else { "" };
         let copy = format!(
             "INSERT INTO rollup_closed_staging SELECT {once} * FROM rollup_closed WHERE zone = {{zone:String}} AND toYYYYMM(day) = toYYYYMM({{day:Date}}) \
              AND NOT (site = {{site:String}} AND span = 'day' AND day = {{day:Date}} AND dimension != '{DELETED}' \
-             AND ((dimension = {{dimension:String}} AND value = {{value:String}}) OR (dimension2 = {{dimension:String}} AND value2 = {{value:String}}) \
+             AND ((dimension = {{dimension:String}} AND value = {{value:String}} {alone}) OR (dimension2 = {{dimension:String}} AND value2 = {{value:String}}) \
              OR dimension IN ('all', 'hour')))"
         );
         run(self.ask(&copy)).await?;
