@@ -286,6 +286,52 @@ async fn a_kill_between_any_two_steps_changes_nothing() {
     }
 }
 
+/// Events that come after their day was closed, as a segment that was stripped of its pseudonyms.
+async fn arrive_late(client: &Client, day: Day, batch: u64, views: u64) {
+    let sql = format!(
+        "INSERT INTO events (node, batch, zone, day, site, time, hour, kind, page) SELECT 7, {batch}, 'UTC', '{day}', 'a', \
+         toDateTime64('{day} 12:00:00', 3, 'UTC') + number, 12, 'pageview', '/late' FROM numbers({views})"
+    );
+    execute(client, &sql).await;
+}
+
+#[tokio::test]
+async fn what_comes_after_its_day_was_closed_counts_once_for_the_whole_site_wherever_a_kill_comes() {
+    let mut engine = TestEngine::start(ENGINE).await;
+    let (day, thresholds) = (utc(MONDAY), thresholds(5));
+    let views = |dimension: &str| {
+        format!("SELECT sum(pageviews) FROM rollup_closed WHERE site = 'a' AND dimension = '{dimension}' AND dimension2 = ''")
+    };
+    for (killed, steps) in [&[][..], &ClosingStep::LATE[..1], &ClosingStep::LATE].into_iter().enumerate() {
+        let name = format!("late_{killed}");
+        let client = engine.database(&name).await;
+        migrate(&client).await.unwrap();
+        arrive(&client, "a", MONDAY, 100, &[("/", "DE", "Google", 20)]).await;
+        close(&client, MONDAY, MONDAY, 5).await;
+        arrive_late(&client, MONDAY, 1, 3).await;
+        let closing = Closing { client: &client, day: &day, through: MONDAY, thresholds: &thresholds, now: NOW };
+        for step in steps {
+            closing.step(*step).await.unwrap();
+        }
+        engine.child.kill().unwrap();
+        engine.child = EngineChild::spawn(ENGINE, engine.folder(), 1 << 30);
+        engine.child.ready().await;
+        let client = engine.child.client().with_database(&name);
+        let closing = Closing { client: &client, ..closing };
+        // Another segment comes before anybody goes on, and the first is there no less.
+        arrive_late(&client, MONDAY, 2, 4).await;
+        for _ in 0..2 {
+            closing.run().await.unwrap();
+            assert_eq!(number(&client, &views("all")).await, 27, "killed after {steps:?}");
+            assert_eq!(number(&client, &views("hour")).await, 27, "killed after {steps:?}");
+            assert_eq!(number(&client, &views("page")).await, 20, "nothing else is told of them");
+            assert_eq!(number(&client, "SELECT count() FROM rollup_closed WHERE dimension = '~batch' AND pageviews = 0").await, 2);
+            assert!(days::held(&client).await.unwrap().is_empty());
+        }
+        execute(&client, &format!("DROP DATABASE {name} SYNC")).await;
+    }
+}
+
 #[tokio::test]
 async fn what_a_kill_brings_back_is_found_and_goes() {
     let (_engine, client) = fresh("brought_back").await;

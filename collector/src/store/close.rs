@@ -17,6 +17,10 @@
 //! computed again. ClickHouse may bring parts back that were replaced just before it was killed. Then marks are there twice, and the partition is replaced by
 //! a copy of which each line is there once.
 //!
+//! A segment that has waited so long that it was stripped of its pseudonyms may come after its day was closed. Its events are added to the whole site's counts, so
+//! that they are in `(other)`, and nothing else is told of them: a step `Late`, then `Erase`. In the same statement goes the proof of each batch that is
+//! added, as in the open rollup (a cell of no site, in the cut [`BATCH`]): a batch whose proof stands there is not added again.
+//!
 //! Which cells are named is settled in `schema/closing/`, and is this:
 //!
 //! * A cell of k visitors or more is named with its day. The others wait. What the whole site has beyond the named cells is `(other)`, and is known to anybody
@@ -36,6 +40,7 @@ use super::closing::{self, FUNNEL, GOAL, Of, Span, mark_of, pairs};
 use super::days::{self, What, ZoneDay, of, run};
 use super::errors::Failure;
 use super::reached::Reached;
+use super::rollup::{self, BATCH};
 use super::visits;
 use crate::clock::{Day, UnixMillis};
 use crate::leak;
@@ -80,11 +85,16 @@ pub enum Step {
     Say,
     /// Drops what is about single events and visits.
     Erase,
+    /// Adds what came after the day was closed to the whole site's counts.
+    Late,
 }
 
 impl Step {
-    /// Every step, in order.
+    /// The steps that close a day, in order.
     pub const ALL: [Self; 8] = [Self::Count, Self::Cells, Self::Wait, Self::Publish, Self::Weeks, Self::Months, Self::Say, Self::Erase];
+
+    /// The steps of a day that is closed and has got events since.
+    pub const LATE: [Self; 2] = [Self::Late, Self::Erase];
 }
 
 /// A day to close.
@@ -115,28 +125,37 @@ impl Closing<'_> {
         let closed = days::said(self.client, self.day, What::Closed).await?.is_some();
         // An erasing that was cut off has left this table, which goes last.
         let erasing = self.number("SELECT count() FROM rollup_closing WHERE zone = {zone:String} AND day = {day:Date}").await? > 0;
-        if closed && !erasing {
-            self.add_late().await?;
-        }
-        for step in Step::ALL.into_iter().skip_while(|step| closed && *step != Step::Erase) {
-            self.step(step).await?;
+        let steps: &[Step] = match (closed, erasing) {
+            (false, _) => &Step::ALL,
+            (true, true) => &[Step::Erase],
+            (true, false) => &Step::LATE,
+        };
+        for step in steps {
+            self.step(*step).await?;
         }
         Ok(())
     }
 
-    /// Adds what has come after its day was closed to the whole site's counts, so that it is in `(other)`: only a segment that has waited for so long that it was
-    /// stripped of its pseudonyms can be so late. Nothing else is told of it.
     async fn add_late(&self) -> Result<(), Failure> {
-        let sql = "INSERT INTO rollup_closed (zone, day, site, span, dimension, value, pageviews, events, engagements, engaged_ms, scroll_pct, entries) \
-            SELECT toString(zone), day, toString(site), 'day', toString(dimension), value, sum(rollup_open.pageviews), sum(rollup_open.events), \
-            sum(rollup_open.engagements), sum(rollup_open.engaged_ms), sum(rollup_open.scroll_pct), sum(rollup_open.entries) FROM rollup_open \
-            WHERE zone = {zone:String} AND day = {day:Date} AND dimension IN ('all', 'hour') GROUP BY zone, day, site, dimension, value";
-        let events = self.number("SELECT count() FROM events WHERE zone = {zone:String} AND day = {day:Date}").await?;
-        if events > 0 {
-            tracing::warn!(zone = self.day.zone, day = %self.day.day, events, "events came after their day was closed: they count for the whole site alone");
-            run(self.about(sql)).await?;
+        let unproven = format!(
+            "(SELECT * FROM events WHERE zone = {{zone:String}} AND day = {{day:Date}} AND concat(toString(node), '/', toString(batch)) NOT IN \
+             (SELECT value FROM rollup_closed WHERE zone = {{zone:String}} AND day = {{day:Date}} AND site = '' AND dimension = '{BATCH}'))"
+        );
+        let events = self.number(&format!("SELECT count() FROM {unproven}")).await?;
+        if events == 0 {
+            return Ok(());
         }
-        Ok(())
+        tracing::warn!(zone = self.day.zone, day = %self.day.day, events, "events came after their day was closed: they count for the whole site alone");
+        let sums = ["pageviews", "events", "engagements", "engaged_ms", "scroll_pct", "entries"];
+        let added = sums.map(|sum| format!("sumIf(late.{sum}, late.dimension != '{BATCH}')")).join(", ");
+        let sql = format!(
+            "INSERT INTO rollup_closed (zone, day, site, span, dimension, value, {}) \
+             SELECT toString(late.zone), late.day, toString(late.site), 'day', toString(late.dimension), late.value, {added} FROM ({}) AS late \
+             WHERE late.dimension IN ('all', 'hour', '{BATCH}') GROUP BY late.zone, late.day, late.site, late.dimension, late.value",
+            sums.join(", "),
+            rollup::select(&unproven)
+        );
+        run(self.about(&sql)).await
     }
 
     /// Takes one step.
@@ -156,6 +175,7 @@ impl Closing<'_> {
             Step::Months => self.months().await,
             Step::Say => days::say(self.client, self.day, What::Closed, self.now).await,
             Step::Erase => self.erase().await,
+            Step::Late => self.add_late().await,
         }
     }
 
