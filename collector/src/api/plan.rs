@@ -139,10 +139,6 @@ impl Planning<'_> {
                 Some(own) => parts.extend(self.reached_of_closed(own)?),
                 None => parts.push(self.closed()?),
             }
-            let adds_up = self.query.dimensions.iter().all(|own| own.values == Values::One);
-            if adds_up && self.query.dimensions.len() == 1 && self.query.filters.is_empty() {
-                parts.push(template::rest_of_closed(self.bucket(), self.spans(), &needed));
-            }
         }
         if self.is_whole_site() {
             self.bind_parts();
@@ -301,7 +297,6 @@ impl Planning<'_> {
             _ => return Err(self.not_stored()),
         };
         self.text("dimension1", stored[0]);
-        self.text("dimension2", stored[1]);
         let columns = if swapped { ["closed.value2", "closed.value"] } else { ["closed.value", "closed.value2"] };
         let column = |own: &Dimension| cut.iter().position(|name| *name == own.name).map_or("closed.value", |at| columns[at]);
         for (index, filter) in query.filters.iter().enumerate() {
@@ -315,6 +310,11 @@ impl Planning<'_> {
             self.text("from", &self.days.from.to_string());
             self.text("to", &self.days.to.to_string());
         }
+        let adds_up = query.dimensions.iter().all(|own| own.values == Values::One);
+        if adds_up && query.dimensions.len() == 1 && query.filters.is_empty() {
+            return Ok(template::closed_with_rest(self.bucket(), spans, &self.needed()));
+        }
+        self.text("dimension2", stored[1]);
         Ok(template::closed([shown(0), shown(1)], hour, (&conditions, spans), &self.needed()))
     }
 
@@ -360,7 +360,7 @@ impl Planning<'_> {
 
     fn bucket(&self) -> &'static str {
         match self.query.interval {
-            None => "''",
+            None => template::WHOLE_RANGE,
             Some(Interval::Hour) => "concat(toString(part.day), 'T', part.at_hour)",
             Some(Interval::Day) => "toString(part.day)",
             Some(Interval::Week) => "toString(toMonday(part.day))",

@@ -27,6 +27,9 @@ pub(super) const HIDDEN: &str = r"\x01";
 pub(super) const BEYOND: u8 = 2;
 
 const STATE: &str = "'AggregateFunction(uniqCombined64(14), UInt64)'";
+/// The part that a day is in where a range has no parts.
+pub(super) const WHOLE_RANGE: &str = "''";
+
 pub(super) const NO_AMOUNTS: &str = "CAST(map(), 'Map(String, Decimal(38, 4))')";
 
 /// The site's open days that are asked for.
@@ -291,21 +294,37 @@ pub(super) fn closed(names: [&str; 2], hour: &str, (conditions, spans): (&str, &
     )
 }
 
-/// What the whole site has on closed days beyond the named cells of a dimension, in each part of the range. Closing writes none of it down: cells that were
+/// Cells of closed days by one dimension, and what the whole site has beyond them in each part of the range. Closing writes none of that down: cells that were
 /// too small for their day may be named with their week or month. Events without a value are in it. Nobody can tell its visitors: they may be in named cells too.
-pub(super) fn rest_of_closed(bucket: &str, spans: &str, needed: &Needed) -> String {
-    const SIGN: &str = "if(rest.dimension = 'all', 1, -1)";
-    let beyond = |name: &str| format!("sum({SIGN} * toInt64(rest.{name}))");
-    let amounts = format!(
-        "mapFilter((name, sum) -> name != '', sumMap(CAST(map(toString(rest.currency), {SIGN} * rest.amount), 'Map(String, Decimal(38, 4))')))"
+///
+/// Both are made of the same rows, which are read once: the grouping by value has the cells, the one without it what is left.
+pub(super) fn closed_with_rest(bucket: &str, spans: &str, needed: &Needed) -> String {
+    const REST: &str = "grouping(closed.value) = 1";
+    const SIGN: &str = "if(closed.dimension = 'all', 1, -1)";
+    let beyond = |name: &str| format!("sum({SIGN} * toInt64(closed.{name}))");
+    let either = |rest: &str, named: &str| format!("if({REST}, {rest}, {named})");
+    let amounts = |amount: &str| {
+        format!(
+            "mapFilter((name, sum) -> name != '', sumMap(CAST(map(toString(closed.currency), {amount}), 'Map(String, Decimal(38, 4))')))"
+        )
+    };
+    let columns = needed.columns(
+        |name| format!("toUInt64({})", either(&format!("greatest(0, {})", beyond(name)), &format!("sum(closed.{name})"))),
+        &either(&amounts(&format!("{SIGN} * closed.amount")), &amounts("closed.amount")),
     );
-    let columns = needed.columns(|name| format!("toUInt64(greatest(0, {}))", beyond(name)), &amounts);
     let any = ["pageviews", "events", "visits", "entries"].map(|name| format!("{} > 0", beyond(name))).join(" OR ");
+    let part = if bucket == WHOLE_RANGE { String::new() } else { bucket.replace("part.", "closed.") };
+    let comma = if part.is_empty() { "" } else { ", " };
     format!(
-        "SELECT min(rest.day) AS day, '' AS at_hour, '{OTHER}' AS name1, '{OTHER}' AS name2, toUInt8({BEYOND}) AS cut, toUInt64(0) AS visitors{columns} \
-         FROM rollup_closed AS rest WHERE rest.zone = {{zone:String}} AND rest.site = {{site:String}} \
-         AND rest.dimension IN ('all', {{dimension1:String}}) AND rest.dimension2 = '' AND ({spans}) GROUP BY {} HAVING {any}",
-        bucket.replace("part.", "rest."),
+        "SELECT min(closed.day) AS day, '' AS at_hour, {} AS name1, {} AS name2, toUInt8({}) AS cut, {} AS visitors{columns} \
+         FROM rollup_closed AS closed WHERE zone = {{zone:String}} AND site = {{site:String}} \
+         AND dimension IN ('all', {{dimension1:String}}) AND dimension2 = '' AND ({spans}) \
+         GROUP BY GROUPING SETS (({part}{comma}closed.dimension, closed.value), ({part})) HAVING {}",
+        either(&format!("'{OTHER}'"), "closed.value"),
+        either(&format!("'{OTHER}'"), "''"),
+        either(&BEYOND.to_string(), &format!("closed.value = '{OTHER}'")),
+        either("toUInt64(0)", "sum(closed.visitors)"),
+        either(&any, "closed.dimension != 'all'"),
     )
 }
 
