@@ -16,6 +16,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::LocalSet;
@@ -33,13 +35,23 @@ pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
     pub(super) fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("headcount-spool-{name}-{}", std::process::id()));
+        // Two tests may have thought of the same name.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("headcount-spool-{name}-{}-{number}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         Self(path)
     }
 
+    /// A child that another test starts has this process's locks until it has become another program: on a busy machine for longer than a start waits.
     pub(super) fn spool(&self) -> Arc<Spool> {
-        Arc::new(Spool::open(&self.0, 1 << 30).unwrap())
+        let asked = Clock::monotonic();
+        loop {
+            match Spool::open(&self.0, 1 << 30) {
+                Err(OpenError::InUse(_)) if asked.elapsed() < Duration::from_mins(1) => {}
+                opened => return Arc::new(opened.unwrap()),
+            }
+        }
     }
 
     pub(super) fn files(&self, extension: &str) -> Vec<PathBuf> {
