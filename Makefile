@@ -8,6 +8,7 @@
 #   make faults   the long fault campaign: hours, resumable, with a table at the end (FAULTS="--only 'kill -9' --rounds 50" for less)
 #   make bench    cost of an event, printed (FIGURES="requests batches" for less, FIGURES=help for what there is)
 #   make bench-compare OLD=one.json NEW=other.json  two runs, figure by figure
+#   make bench-scaling  cost of a request as connections, cores, bytes and the backlog grow, printed and drawn (tests/performance)
 #   make bench-backlog  how a start goes on a spool of 5 GB, printed: minutes, and 6 GB of the temporary folder
 #   make bench-query  the dashboard's questions over 10 million events (8 minutes), then over 100 million, printed
 #   make dashboard  the built-in pages alone, which every build of the collector embeds: once in a fresh clone before a bare `cargo build`
@@ -20,7 +21,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/headcount
 DENY_VERSION := 0.20.2
 DENY := $(CACHE)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 
-.PHONY: run demo build test lint faults bench bench-compare bench-backlog bench-query assets deps dashboard picture
+.PHONY: run demo build test lint faults bench bench-compare bench-scaling bench-backlog bench-query assets deps dashboard picture
 
 run: build assets
 	exec target/release/headcount
@@ -58,6 +59,10 @@ bench: assets dashboard
 bench-compare:
 	cargo build --release --locked -p headcount-tests --bin bench
 	target/release/bench compare $(OLD) $(NEW)
+
+bench-scaling: assets dashboard
+	cargo build --release --locked -p headcount -p headcount-tests --bins
+	target/release/bench scaling tests/performance
 
 bench-backlog: assets dashboard
 	cargo build --release --locked -p headcount -p headcount-tests --bins

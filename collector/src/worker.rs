@@ -1,6 +1,17 @@
 //! One worker: takes what its listener receives through the pipeline into its log, and answers once the log has synced it.
 //!
 //! Everything here belongs to one thread. A request's events are judged in one go, without waiting; then the request waits for one commit.
+//!
+//! # Where a request's time goes
+//! With 64 connections a request makes two system calls, as it does with bare hyper (`recvfrom`, `writev`); the rest (`epoll_wait`, the sync thread's) comes to 0.2 for each.
+//! In the process it runs through 44,000 instructions, bare hyper through 10,500: 23,000 judge it, and 7,000 more are in hyper and tokio (the answer's headers, the second
+//! wait, the watch). What they cost is less the instructions than where they stand: nearly each runs once, so that a request touches about 1,950 lines of code,
+//! 122 KiB, four times what a first-level cache holds; bare hyper 550. Counted by callgrind with a cache of 32 KiB. Tried, and left out:
+//! * link-time optimisation of everything in one unit: 4 % fewer instructions, 7 % fewer misses, nothing that CPU time showed; half as long again to build;
+//! * this crate optimised for size: 8 % fewer misses, 16 % more instructions;
+//! * mimalloc and jemalloc in place of the system's allocator: no difference;
+//! * requests of a turn judged together, the first of them for all, so that reading and judging do not push each other out: 8 % fewer misses, no difference in time. Judging
+//!   alone is larger than the cache. It would have to go stage by stage over all of them.
 
 use std::borrow::Cow;
 use std::cell::RefCell;

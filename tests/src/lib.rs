@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod lossy;
 pub mod malformed;
 pub mod plain_server;
+pub mod programs;
 pub mod rollup;
 pub mod scan;
 pub mod segments;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use headcount_tests::collector::{self, BROWSER, Setup};
 use headcount_tests::http::Connection;
-use headcount_tests::{frames, scan};
+use headcount_tests::{frames, programs, scan};
 use tempfile::TempDir;
 
 const README: &str = include_str!("../../README.md");
@@ -46,15 +46,7 @@ impl Program {
             Self::Nginx => ("nginx", "-v"),
             Self::Caddy => ("caddy", "version"),
         };
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-        let unpacked =
-            cache.into_iter().flat_map(|cache| ["usr/sbin", "usr/bin"].map(|at| cache.join("headcount/proxies").join(at).join(name)));
-        let runs = |path: &PathBuf| {
-            let status = Command::new(path).arg(version).stdout(Stdio::null()).stderr(Stdio::null()).status();
-            status.is_ok_and(|status| status.success())
-        };
-        let found = [PathBuf::from(name), Path::new("/usr/sbin").join(name)].into_iter().chain(unpacked).find(runs);
+        let found = programs::find(name, version);
         if found.is_none() {
             let said = format!("SKIPPED: {name} is not installed (`tests/deps.sh test` fetches it): its block in README.md is not tried\n");
             // Not by a macro: what those print is shown for failed tests only.

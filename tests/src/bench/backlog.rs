@@ -109,7 +109,7 @@ fn start(setup: &Setup) -> io::Result<Start> {
 /// Fills the spool in `folder` with so many bytes of rows; returns how many segments that took.
 ///
 /// It is written in memory and moved as it grows: the log syncs every segment, and tens of thousands of syncs would take longer than all the rest.
-fn write(folder: &Path, shape: Shape, bytes: u64) -> io::Result<u64> {
+pub fn write(folder: &Path, shape: Shape, bytes: u64) -> io::Result<u64> {
     let memory = Path::new("/dev/shm");
     let making = tempfile::tempdir_in(if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() })?;
     let spool = Arc::new(Spool::open(making.path(), u64::MAX).map_err(io::Error::other)?);

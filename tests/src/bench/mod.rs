@@ -9,9 +9,12 @@ pub mod baseline;
 pub mod costs;
 pub mod load;
 pub mod memory;
+pub mod nginx;
+pub mod plot;
 pub mod process;
 pub mod queries;
 pub mod report;
 pub mod rig;
+pub mod scaling;
 
 pub use headcount_stages::bodies;

@@ -29,8 +29,14 @@ impl Figure {
         }
     }
 
-    fn bound(&self, pick: fn(f64, f64) -> f64) -> f64 {
-        self.rounds.iter().copied().reduce(pick).unwrap_or(f64::NAN)
+    /// The least of all rounds.
+    pub fn least(&self) -> f64 {
+        self.rounds.iter().copied().reduce(f64::min).unwrap_or(f64::NAN)
+    }
+
+    /// The most of all rounds.
+    pub fn most(&self) -> f64 {
+        self.rounds.iter().copied().reduce(f64::max).unwrap_or(f64::NAN)
     }
 }
 
@@ -41,7 +47,7 @@ pub fn heading() -> String {
 
 impl std::fmt::Display for Figure {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (min, max) = (self.bound(f64::min), self.bound(f64::max));
+        let (min, max) = (self.least(), self.most());
         write!(formatter, "{:<82} {:>10.2} {min:>10.2} {max:>10.2}", self.name, self.median())
     }
 }
@@ -75,8 +81,8 @@ pub fn compare(old: &[Figure], new: &[Figure]) -> String {
     let mut text = format!("{:<82} {:>10} {:>10} {:>7}  rounds\n", "figure", "old", "new", "ratio");
     for figure in new {
         let Some(before) = old.iter().find(|before| before.name == figure.name) else { continue };
-        let apart = before.bound(f64::max) < figure.bound(f64::min) || figure.bound(f64::max) < before.bound(f64::min);
-        let span = |figure: &Figure| format!("{:.2}..{:.2}", figure.bound(f64::min), figure.bound(f64::max));
+        let apart = before.most() < figure.least() || figure.most() < before.least();
+        let span = |figure: &Figure| format!("{:.2}..{:.2}", figure.least(), figure.most());
         let (median, was) = (figure.median(), before.median());
         writeln!(
             text,

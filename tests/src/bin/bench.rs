@@ -5,6 +5,7 @@
 //! bench compare OLD NEW        two such files, figure by figure
 //! bench backlog [GIGABYTES]    `make bench-backlog`
 //! bench queries [MILLIONS]     `make bench-query`
+//! bench scaling FOLDER         `make bench-scaling`: the drawings are written into the folder
 //! ```
 
 use std::ffi::OsStr;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 
 use headcount_tests::bench::report::{self, Figure};
 use headcount_tests::bench::rig::{self, LOAD_CORE, ROUND, ROUNDS};
-use headcount_tests::bench::{answers, backlog, baseline, costs, memory, queries};
+use headcount_tests::bench::{answers, backlog, baseline, costs, memory, nginx, queries, scaling};
 use headcount_tests::leaky;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -34,6 +35,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "batches", about: "CPU per event of batches, collector and engine", measure: costs::batches },
     Suite { name: "latency", about: "the answer's p99 at half of saturation", measure: answers::latency },
     Suite { name: "start", about: "cold start to the first accepted event", measure: answers::start },
+    Suite { name: "nginx", about: "CPU per request of nginx that logs the bodies, in both ways", measure: nginx::comparison },
     Suite { name: "refusals", about: "CPU of bad input against an accepted event", measure: costs::refusals },
     Suite { name: "memory", about: "memory at saturation, and for each connection (3 minutes)", measure: memory::memory },
     Suite { name: "durability", about: "what the syncs cost: the same build without them", measure: costs::durability },
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         ["baseline"] => baseline::serve(),
         ["backlog", ref gigabytes @ ..] => alone(gigabytes.first().copied(), 5, backlog::figures),
         ["queries", ref millions @ ..] => alone(millions.first().copied(), 100, queries::figures),
+        ["scaling", folder] => scale(Path::new(folder)),
         ["compare", old, new] => compare(old, new),
         ref names => run(names),
     };
@@ -76,6 +79,13 @@ fn compare(old: &str, new: &str) -> io::Result<()> {
     let read = |file: &str| report::parse(&std::fs::read_to_string(file)?).map_err(io::Error::other);
     tell(&report::compare(&read(old)?, &read(new)?));
     Ok(())
+}
+
+fn scale(folder: &Path) -> io::Result<()> {
+    rig::pin(LOAD_CORE, std::process::id())?;
+    open_files()?;
+    tell(&report::heading());
+    scaling::measure(folder, tell)
 }
 
 fn run(arguments: &[&str]) -> io::Result<()> {
