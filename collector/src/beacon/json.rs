@@ -265,7 +265,9 @@ fn sent(value: &RawValue) -> Sent<'_> {
 
 /// A string with its quotes. Without an escape it is borrowed as it stands; with one it is read, and a lone surrogate is found.
 fn string(quoted: &str) -> Sent<'_> {
-    if !quoted.contains('\\') {
+    // Without an early exit many bytes are looked at at once, and texts are short.
+    let escapes = quoted.bytes().fold(0, |found, byte| found | u8::from(byte == b'\\'));
+    if escapes == 0 {
         return Sent::Text(Cow::Borrowed(&quoted[1..quoted.len() - 1]));
     }
     serde_json::from_str(quoted).map_or(Sent::Damaged, |text: String| Sent::Text(Cow::Owned(text)))
