@@ -53,12 +53,12 @@ before(async () => {
   collector = await startCollector(config, NOON);
   browser = await openBrowser();
   for (let number = 0; number < DAYS; number++) {
-    collector.setClock(NOON + number * 24 * HOUR);
+    await collector.setClock(NOON + number * 24 * HOUR);
     await day(number);
   }
   await collector.drained();
   // The last day stays open.
-  collector.setClock(NOON + (DAYS - 2) * 24 * HOUR + 34 * HOUR + 120_000);
+  await collector.setClock(NOON + (DAYS - 2) * 24 * HOUR + 34 * HOUR + 120_000);
   await collector.until("days to be closed", async () => (await collector.rows("SELECT toUInt32(count()) AS days FROM days WHERE what = 'closed'"))[0].days === DAYS - 1);
   // A command does not know on which port the collector of a test was given.
   link = collector.visitors + new URL((await collector.command("share", "add", "--site", "shop.test")).split("\n")[0]).pathname;

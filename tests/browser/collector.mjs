@@ -54,6 +54,8 @@ export async function startCollector(config = "", now = undefined, words = ["ser
     addresses[listener] = url;
     if (addresses.visitors && addresses.operator) break;
   }
+  // The loop above has closed its reader.
+  createInterface({ input: child.stdout }).on("line", (line) => said.push(line));
   assert.ok(addresses.operator, `the collector listens; it said:\n${said.join("\n")}`);
   const office = new URL(addresses.operator);
 
@@ -63,8 +65,11 @@ export async function startCollector(config = "", now = undefined, words = ["ser
     operator: addresses.operator,
     office: office.origin,
     said,
-    /** Moves the clock of one that was started with `now`. */
-    setClock: (now) => child.stdin.write(`${now}\n`),
+    /** Moves the clock of one that was started with `now`, and waits until it says so: what is sent before that is of the day before. */
+    async setClock(now) {
+      child.stdin.write(`${now}\n`);
+      await collector.until("the clock to be moved", () => said.includes(`the clock stands at ${now}`));
+    },
     /** What a command of the binary prints, such as `site add example.test`. */
     command: async (...words) => (await run(binary, [...places, ...words])).stdout,
     /** The rows of a statement; numbers of 64 bits are texts. Fails while ClickHouse starts. */
