@@ -15,7 +15,7 @@ import { createInterface } from "node:readline";
 const ROOT = dirname(import.meta.dirname);
 const CARGO = process.env.CARGO ?? "cargo";
 
-// As many as there are cores. One more would be quicker by a tenth; but then what a test waits for comes late now and then.
+// As many as there are cores: with one more, what a test waits for came late now and then.
 const AT_ONCE = availableParallelism();
 
 // What takes longest, begun first in this order, so that the end is not one program alone. The collector that plants leaks is built before those that need it.
