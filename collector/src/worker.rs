@@ -4,14 +4,15 @@
 //!
 //! # Where a request's time goes
 //! With 64 connections a request makes two system calls, as it does with bare hyper (`recvfrom`, `writev`); the rest (`epoll_wait`, the sync thread's) comes to 0.2 for each.
-//! In the process it runs through 44,000 instructions, bare hyper through 10,500: 23,000 judge it, and 7,000 more are in hyper and tokio (the answer's headers, the second
-//! wait, the watch). What they cost is less the instructions than where they stand: nearly each runs once, so that a request touches about 1,950 lines of code,
-//! 122 KiB, four times what a first-level cache holds; bare hyper 550. Counted by callgrind with a cache of 32 KiB. Tried, and left out:
-//! * link-time optimisation of everything in one unit: 4 % fewer instructions, 7 % fewer misses, nothing that CPU time showed; half as long again to build;
-//! * this crate optimised for size: 8 % fewer misses, 16 % more instructions;
-//! * mimalloc and jemalloc in place of the system's allocator: no difference;
-//! * requests of a turn judged together, the first of them for all, so that reading and judging do not push each other out: 8 % fewer misses, no difference in time. Judging
-//!   alone is larger than the cache. It would have to go stage by stage over all of them.
+//! The process runs through 43,000 instructions for it, bare hyper through 10,500: 23,000 judge it, and 7,000 more are in hyper and tokio (the answer's headers, the second
+//! wait, the watch). Where they stand costs at least as much: nearly each runs once, so that a request misses a first-level cache of 32 KiB for 2,000 lines of code, half
+//! of them in judging; bare hyper for 550. All by callgrind, whose SHA-256 in software is taken out. Tried, and left out (times on a machine with other work, so that a
+//! few hundredths would not have shown):
+//! * link-time optimisation of everything in one unit: 4 % fewer instructions, 7 % fewer misses, no difference in time;
+//! * with that, this crate optimised for size: another 5 % fewer misses, but 18 % more instructions; time not measured;
+//! * mimalloc and jemalloc in place of the system's allocator: no difference in time;
+//! * requests of a turn judged together, the first of them for all, so that reading and judging do not push each other out: 8 % fewer misses, 2 % more instructions, no
+//!   difference in time. Judging alone is larger than the cache; it would have to go stage by stage over all of them.
 
 use std::borrow::Cow;
 use std::cell::RefCell;

@@ -49,6 +49,15 @@ impl Point {
         Ok(self)
     }
 
+    /// Headcount by itself, where bare hyper has nothing that grows.
+    fn alone(mut self, headcount: &Collector) -> io::Result<Self> {
+        let requests = bodies::beacons(AGENTS, false);
+        for _ in 0..ROUNDS {
+            self.ours.push(cost(Target::from(headcount), &requests, CONNECTIONS)?.0);
+        }
+        Ok(self)
+    }
+
     fn figures(&self, axis: &str) -> Vec<Figure> {
         let label = &self.label;
         let figure =
@@ -92,24 +101,18 @@ fn sizes() -> io::Result<Series> {
 /// One worker on one core, and two on two. What a request costs is all that can be told where the load has no core of its own: if that stays, two cores take
 /// twice as many.
 fn cores() -> io::Result<Series> {
-    let requests = bodies::beacons(AGENTS, false);
     let mut points = Vec::new();
     for (workers, cores) in [(1, rig::SERVER_CORE), (2, BOTH_CORES)] {
         let setup = Setup::new("bench", &ALONE.replacen("workers = 1", &format!("workers = {workers}"), 1));
         let headcount = rig::start(&setup)?;
         rig::pin(cores, headcount.id())?;
-        let mut point = Point::named(workers.to_string());
-        for _ in 0..ROUNDS {
-            point.ours.push(cost(Target::from(&headcount), &requests, CONNECTIONS)?.0);
-        }
-        points.push(point);
+        points.push(Point::named(workers.to_string()).alone(&headcount)?);
     }
     Ok(Series { file: "cores.svg", axis: "cores", points })
 }
 
 /// A spool that holds gigabytes already, with nobody to deliver them to.
 fn waiting() -> io::Result<Series> {
-    let requests = bodies::beacons(AGENTS, false);
     let mut points = Vec::new();
     for gigabytes in [0, 1, 2, 5] {
         let setup = Setup::new("bench", ALONE);
@@ -117,11 +120,7 @@ fn waiting() -> io::Result<Series> {
             backlog::write(&setup.data().join("spool"), Shape::Large, gigabytes * 1_000_000_000)?;
         }
         let headcount = rig::start(&setup)?;
-        let mut point = Point::named(gigabytes.to_string());
-        for _ in 0..ROUNDS {
-            point.ours.push(cost(Target::from(&headcount), &requests, CONNECTIONS)?.0);
-        }
-        points.push(point);
+        points.push(Point::named(gigabytes.to_string()).alone(&headcount)?);
     }
     Ok(Series { file: "backlog.svg", axis: "GB in the spool", points })
 }

@@ -35,7 +35,11 @@ const SUITES: &[Suite] = &[
     Suite { name: "batches", about: "CPU per event of batches, collector and engine", measure: costs::batches },
     Suite { name: "latency", about: "the answer's p99 at half of saturation", measure: answers::latency },
     Suite { name: "start", about: "cold start to the first accepted event", measure: answers::start },
-    Suite { name: "nginx", about: "CPU per request of nginx that logs the bodies, in both ways", measure: nginx::comparison },
+    Suite {
+        name: "nginx",
+        about: "CPU per request of nginx that logs the bodies, in both ways (1 GB of the temporary folder)",
+        measure: nginx::comparison,
+    },
     Suite { name: "refusals", about: "CPU of bad input against an accepted event", measure: costs::refusals },
     Suite { name: "memory", about: "memory at saturation, and for each connection (3 minutes)", measure: memory::memory },
     Suite { name: "durability", about: "what the syncs cost: the same build without them", measure: costs::durability },
