@@ -11,6 +11,7 @@ pub(super) mod simulated;
 mod system;
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::leak;
@@ -109,6 +110,39 @@ pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result
     Ok(filled)
 }
 
+/// What was read of a file ahead of what is asked for: a segment has a frame for each request, and a call for each of them would cost more than all else
+/// that delivers it.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    bytes: Vec<u8>,
+    offset: u64,
+}
+
+impl Ahead {
+    /// The `length` bytes from `offset`, or `None` where the file ends before. Whatever `length` claims to be, no more is taken of memory than the file has.
+    pub(super) fn at(&mut self, file: &File, offset: u64, length: usize) -> io::Result<Option<&[u8]>> {
+        if self.range(offset, length).is_none() {
+            let there = usize::try_from(self::length(file)?.saturating_sub(offset)).unwrap_or(usize::MAX);
+            self.bytes.resize(there.min(length.max(AHEAD)), 0);
+            self.offset = offset;
+            let read = read_at(file, &mut self.bytes, offset);
+            self.bytes.truncate(*read.as_ref().unwrap_or(&0));
+            read?;
+        }
+        Ok(self.range(offset, length).map(|range| &self.bytes[range]))
+    }
+
+    /// Where in the bytes at hand that lies, if all of it does.
+    fn range(&self, offset: u64, length: usize) -> Option<Range<usize>> {
+        let start = usize::try_from(offset.checked_sub(self.offset)?).ok()?;
+        let end = start.checked_add(length)?;
+        (end <= self.bytes.len()).then_some(start..end)
+    }
+}
+
+/// How many bytes are read at once, unless more are asked for.
+const AHEAD: usize = 64 * 1024;
+
 /// Puts what was written to the file, and its length, on the disk itself.
 pub(super) fn sync(file: &File) -> io::Result<()> {
     if leak::planted("no_sync") {
@@ -194,6 +228,38 @@ fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             other => return other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_ahead_is_what_stands_there_and_no_longer_than_the_file() {
+        let disk = simulated::Disk::new();
+        let path = disk.root().join("file");
+        let content: Vec<u8> = (0..3 * AHEAD + 5).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        disk.put(&path, &content);
+        let file = open(&path).unwrap();
+        let mut ahead = Ahead::default();
+        for (offset, length) in [
+            (0, 1),
+            (AHEAD - 1, 1),
+            (AHEAD - 1, 2),
+            (7, 2 * AHEAD),
+            (3, 4),
+            (2 * AHEAD, AHEAD + 5),
+            (content.len(), 0),
+            (5, content.len() - 5),
+        ] {
+            let expected = &content[offset..offset + length];
+            assert_eq!(ahead.at(&file, offset as u64, length).unwrap(), Some(expected), "{length} from {offset}");
+        }
+        for (offset, length) in [(content.len(), 1), (0, content.len() + 1), (usize::MAX, 1), (1, usize::MAX)] {
+            assert_eq!(ahead.at(&file, offset as u64, length).unwrap(), None, "{length} from {offset}");
+            assert!(ahead.bytes.capacity() <= 2 * content.len(), "{length} from {offset} takes memory");
         }
     }
 }

@@ -14,7 +14,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::disk::{self, File};
+use super::disk::{self, Ahead, File};
 use super::format::{self, FOOTER, Frame, Header, PREFIX, Record, Seed, Totals};
 use super::inspect::{self, QUARANTINE};
 use super::parked::{self, Order};
@@ -279,13 +279,13 @@ pub(super) fn each_frame(
     mut take: impl FnMut(&Frame<'_>) -> io::Result<()>,
 ) -> io::Result<Scan> {
     let mut scan = Scan::default();
-    let mut records = Records { file, seed, end: content.end, body: Vec::new() };
+    let mut records = Records { file, seed, end: content.end, ahead: Ahead::default() };
     let mut offset = content.start;
     while offset < records.end {
         match records.read(offset)? {
             Found::Frame { rows, row_bytes, checksum, length } => {
                 scan.totals.add(rows, row_bytes, checksum);
-                if let Some(frame) = Frame::parse(&records.body) {
+                if let Some(frame) = records.body(offset, length)?.and_then(Frame::parse) {
                     take(&frame)?;
                 }
                 match scan.good.last_mut().filter(|last| last.offset + last.length == offset) {
@@ -319,17 +319,14 @@ struct Records<'a> {
     file: &'a File,
     seed: Seed,
     end: u64,
-    body: Vec<u8>,
+    ahead: Ahead,
 }
 
 impl Records<'_> {
     /// What stands at `offset`.
     fn read(&mut self, offset: u64) -> io::Result<Found> {
-        let mut prefix = [0; PREFIX];
-        if disk::read_at(self.file, &mut prefix, offset)? != PREFIX {
-            return Ok(Found::Nothing);
-        }
-        let (length, checksum, is_frame) = match format::record(&prefix) {
+        let Some(prefix) = self.ahead.at(self.file, offset, PREFIX)? else { return Ok(Found::Nothing) };
+        let (length, checksum, is_frame) = match format::record(prefix) {
             Record::Frame { length, checksum } => (length, checksum, true),
             Record::Footer { checksum } => (FOOTER - PREFIX, checksum, false),
             Record::Nothing => return Ok(Found::Nothing),
@@ -337,19 +334,22 @@ impl Records<'_> {
         if length as u64 > self.end.saturating_sub(offset + PREFIX as u64) {
             return Ok(Found::Nothing);
         }
-        self.body.resize(length, 0);
-        if disk::read_at(self.file, &mut self.body, offset + PREFIX as u64)? != length {
-            return Ok(Found::Nothing);
-        }
+        let Some(body) = self.ahead.at(self.file, offset + PREFIX as u64, length)? else { return Ok(Found::Nothing) };
         if !is_frame {
-            return Ok(format::footer(&self.body, checksum, self.seed).map_or(Found::Nothing, Found::Footer));
+            return Ok(format::footer(body, checksum, self.seed).map_or(Found::Nothing, Found::Footer));
         }
-        Ok(Frame::decode(&self.body, checksum, self.seed).map_or(Found::Nothing, |frame| Found::Frame {
+        Ok(Frame::decode(body, checksum, self.seed).map_or(Found::Nothing, |frame| Found::Frame {
             rows: frame.count,
             row_bytes: frame.rows.len(),
             checksum,
             length: (PREFIX + length) as u64,
         }))
+    }
+
+    /// What follows the prefix of the record at `offset`, which has `length` bytes in all.
+    fn body(&mut self, offset: u64, length: u64) -> io::Result<Option<&[u8]>> {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        self.ahead.at(self.file, offset + PREFIX as u64, length.saturating_sub(PREFIX))
     }
 
     /// Where the next good frame or footer begins at or after `offset`. Reads the file in pieces that overlap by a magic's length.

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::disk::{self, File};
+use super::disk::{self, Ahead, File};
 use super::divide::piece_path;
 use super::format::{self, FOOTER, Frame, HEADER_MAX, Header, PREFIX, Record, Seed, Totals};
 use super::recover::each_frame;
@@ -189,7 +189,14 @@ impl Sealed {
     pub fn reader(&self) -> Result<Reader, ReadError> {
         let file = disk::open(&self.path())?;
         let (header, start) = read_header(&file)?.ok_or(ReadError::Damaged)?;
-        Ok(Reader { file, seed: header.seed(), offset: start as u64, seen: Totals::default(), stated: self.totals, body: Vec::new() })
+        Ok(Reader {
+            file,
+            seed: header.seed(),
+            offset: start as u64,
+            seen: Totals::default(),
+            stated: self.totals,
+            ahead: Ahead::default(),
+        })
     }
 
     /// ClickHouse has it, so it waits no more; the file goes, synced, and its bytes are free. What it was recognised by is written down before. With an
@@ -283,13 +290,13 @@ pub struct Reader {
     offset: u64,
     seen: Totals,
     stated: Totals,
-    body: Vec<u8>,
+    ahead: Ahead,
 }
 
 impl Reader {
     /// Goes through frames that were found before, wherever they lie; there is no end that would have to agree with them.
     pub(super) fn of_frames(file: File, seed: Seed) -> Self {
-        Self { file, seed, offset: 0, seen: Totals::default(), stated: Totals::default(), body: Vec::new() }
+        Self { file, seed, offset: 0, seen: Totals::default(), stated: Totals::default(), ahead: Ahead::default() }
     }
 
     /// Where the next frame is looked for.
@@ -309,12 +316,9 @@ impl Reader {
 
     /// The next frame; `None` once everything was read and agrees with the footer.
     pub(super) fn next_frame(&mut self) -> Result<Option<Frame<'_>>, ReadError> {
-        let mut prefix = [0; PREFIX];
-        if disk::read_at(&self.file, &mut prefix, self.offset)? != PREFIX {
-            return Err(ReadError::Damaged);
-        }
+        let record = format::record(self.ahead.at(&self.file, self.offset, PREFIX)?.ok_or(ReadError::Damaged)?);
         self.offset += PREFIX as u64;
-        match format::record(&prefix) {
+        match record {
             Record::Frame { length, checksum } => self.frame(length, checksum).map(Some),
             Record::Footer { checksum } => self.footer(checksum).map(|()| None),
             Record::Nothing => Err(ReadError::Damaged),
@@ -324,25 +328,16 @@ impl Reader {
     /// The end is sound when the footer agrees with what was read, and that is as much as was sealed. The checksums themselves may be others than at the
     /// seal: the segment may have been stripped since.
     fn footer(&mut self, checksum: u32) -> Result<(), ReadError> {
-        let mut body = [0; FOOTER - PREFIX];
-        if disk::read_at(&self.file, &mut body, self.offset)? != body.len() {
-            return Err(ReadError::Damaged);
-        }
+        let body = self.ahead.at(&self.file, self.offset, FOOTER - PREFIX)?.ok_or(ReadError::Damaged)?;
         let as_sealed = Totals { chain: self.stated.chain, ..self.seen } == self.stated;
-        let agrees = format::footer(&body, checksum, self.seed) == Some(self.seen);
+        let agrees = format::footer(body, checksum, self.seed) == Some(self.seen);
         if as_sealed && agrees { Ok(()) } else { Err(ReadError::Damaged) }
     }
 
     fn frame(&mut self, length: usize, checksum: u32) -> Result<Frame<'_>, ReadError> {
-        if length as u64 > disk::length(&self.file)?.saturating_sub(self.offset) {
-            return Err(ReadError::Damaged);
-        }
-        self.body.resize(length, 0);
-        if disk::read_at(&self.file, &mut self.body, self.offset)? != length {
-            return Err(ReadError::Damaged);
-        }
+        let body = self.ahead.at(&self.file, self.offset, length)?.ok_or(ReadError::Damaged)?;
         self.offset += length as u64;
-        let frame = Frame::decode(&self.body, checksum, self.seed).ok_or(ReadError::Damaged)?;
+        let frame = Frame::decode(body, checksum, self.seed).ok_or(ReadError::Damaged)?;
         self.seen.add(frame.count, frame.rows.len(), checksum);
         Ok(frame)
     }

@@ -272,8 +272,8 @@ fn a_disk_that_fails_anywhere_loses_nothing_that_was_answered_and_not_damaged() 
 #[test]
 fn sessions_find_each_protection_that_is_missing() {
     for taken_out in ["no_sync", "no_folder_sync", "answered_before_sync", "poisoned_synced_again", "checksum_ignored"] {
-        let found = leak::here::with(taken_out, || sessions(0..200));
+        let found = leak::here::with(taken_out, || sessions(0..800));
         println!("{taken_out}: {found:?}");
-        assert!(found.is_err(), "{taken_out} is not found by 200 seeds");
+        assert!(found.is_err(), "{taken_out} is not found by 800 seeds");
     }
 }
