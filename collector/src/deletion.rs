@@ -56,6 +56,9 @@ pub struct Order {
     pub wanted: Wanted,
     /// What there was of it when it was begun.
     pub counted: Option<Counted>,
+    /// The events of an open day are removed: what is left to do is to form its figures again.
+    #[serde(default)]
+    pub removed: bool,
 }
 
 /// A line of the log.
@@ -76,7 +79,7 @@ pub struct Line {
 impl Order {
     /// An order given at `now`.
     pub fn new(wanted: Wanted, now: UnixMillis, lot: u64) -> Self {
-        Self { id: format!("{:013}-{lot:016x}", now.0), wanted, counted: None }
+        Self { id: format!("{:013}-{lot:016x}", now.0), wanted, counted: None, removed: false }
     }
 
     /// Whether an open day may have lost something by it already.

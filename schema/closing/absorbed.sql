@@ -18,7 +18,7 @@ WHERE (site, dimension, part) NOT IN
             SELECT
                 toString(rollup_open.site) AS site, toString(rollup_open.dimension) AS dimension, '' AS part,
                 if(has({without:Array(String)}, site), intDiv(sum(rollup_open.entries), 2), uniqCombined64Merge(14)(rollup_open.visitors)) AS together
-            FROM rollup_open
+            FROM {open}
             WHERE zone = {zone:String} AND day = {day:Date} AND (toString(rollup_open.site), toString(rollup_open.dimension), value) IN ({small})
             GROUP BY site, dimension
             UNION ALL

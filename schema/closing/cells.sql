@@ -21,14 +21,14 @@ FROM
         sum(rollup_open.engaged_ms) AS engaged_ms, sum(rollup_open.scroll_pct) AS scroll_pct, sum(rollup_open.entries) AS entries,
         sum(rollup_open.first_today) AS first_today, sum(rollup_open.first_this_week) AS first_this_week,
         sum(rollup_open.first_this_month) AS first_this_month, toDecimal128(0, 4) AS amount, 0 AS visit_visitors
-    FROM rollup_open
+    FROM {open}
     WHERE zone = {zone:String} AND day = {day:Date} AND dimension != '~batch'
     GROUP BY site, dimension, value
     UNION ALL
     SELECT
         toString(rollup_open.site), toString(rollup_open.dimension), rollup_open.value, toString(rollup_open.currency),
         0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, sum(rollup_open.amount), 0
-    FROM rollup_open
+    FROM {open}
     WHERE zone = {zone:String} AND day = {day:Date} AND dimension != '~batch' AND currency != ''
     GROUP BY site, dimension, value, currency
     UNION ALL

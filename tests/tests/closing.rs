@@ -36,6 +36,7 @@ fn thresholds(k: u64) -> Thresholds {
         ks: vec![k, k],
         without: vec!["anonymous".to_owned()],
         declared: vec![("a".to_owned(), declared)],
+        ..Thresholds::default()
     }
 }
 
@@ -348,6 +349,34 @@ async fn what_a_kill_brings_back_is_found_and_goes() {
     assert_ne!(left(&client).await, whole);
     closing.step(ClosingStep::Publish).await.unwrap();
     assert_eq!(left(&client).await, whole);
+}
+
+#[tokio::test]
+async fn a_site_whose_open_rollup_is_not_whole_has_its_cells_from_its_events() {
+    let mut closed = Vec::new();
+    // Whole; gone; the half of it; gone, and nobody has said so.
+    for (name, kept, anew) in
+        [("whole", "1", vec![]), ("gone", "0", vec!["a"]), ("half", "dimension != 'page'", vec!["a"]), ("unsaid", "0", vec![])]
+    {
+        let (_engine, client) = fresh(&format!("rollup_{name}")).await;
+        arrive(
+            &client,
+            "a",
+            MONDAY,
+            100,
+            &[("/", "DE", "Google", 20), ("/b", "FR", "Google", 7), ("/c", "IT", "", 3), ("/d", "AT", "x", 3)],
+        )
+        .await;
+        arrive(&client, "anonymous", MONDAY, 0, &[("/", "DE", "Google", 10), ("/few", "FR", "", 9)]).await;
+        execute(&client, &format!("ALTER TABLE rollup_open DELETE WHERE site = 'a' AND NOT ({kept}) SETTINGS mutations_sync = 2")).await;
+        let thresholds = Thresholds { anew: anew.into_iter().map(str::to_owned).collect(), ..thresholds(5) };
+        let day = utc(MONDAY);
+        Closing { client: &client, day: &day, through: MONDAY, thresholds: &thresholds, now: NOW }.run().await.unwrap();
+        closed.push(left(&client).await);
+    }
+    assert_eq!(closed[1], closed[0]);
+    assert_eq!(closed[2], closed[0]);
+    assert_ne!(closed[3], closed[0], "what is missing is seen");
 }
 
 /// What subtraction finds of a cut: for each day, and each week or month that is over, what the whole site has beyond the named cells, in page views. Each of

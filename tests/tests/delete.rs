@@ -356,9 +356,15 @@ fn order_spam_to_go(setup: &Setup, number: u64) {
     headcount::deletion::Order::new(wanted, NOW, number).place(&setup.data()).unwrap();
 }
 
-/// ClickHouse refuses every row that comes into `table` until the rule is dropped.
+/// ClickHouse refuses what a deletion writes into `table`, until the rule is dropped: it has the cell of the page `/`.
 async fn refuse(client: &Client, table: &str) {
-    execute(client, &format!("ALTER TABLE {table} ADD CONSTRAINT refused CHECK dimension = ''")).await;
+    execute(client, &format!("ALTER TABLE {table} ADD CONSTRAINT refused CHECK NOT (dimension = 'page' AND value = '/')")).await;
+}
+
+/// ClickHouse refuses to remove events: it does while more removals wait than it is told, and this one waits for ever.
+async fn refuse_removals(client: &Client) {
+    execute(client, "ALTER TABLE events MODIFY SETTING number_of_mutations_to_throw = 1").await;
+    execute(client, "ALTER TABLE events DELETE WHERE throwIf(page = '/spam') = 1 SETTINGS mutations_sync = 0").await;
 }
 
 async fn take_again(client: &Client, table: &str) {
@@ -380,9 +386,9 @@ async fn left_of_spam(setup: &Setup) -> Vec<String> {
     assert!(setup.run(&["delete", "--list"]).1.contains("\t/spam\twaits\t"), "who looks sees that it is under way");
     assert_eq!(number(&client, "SELECT count() FROM events WHERE page = '/spam'").await, 0, "it is refused halfway");
     read(&collector, "/b");
+    collector.wait_for_events(3 * VISITORS);
     take_again(&client, "rollup_open").await;
     collector.wait_until("the deletion", |_| headcount::deletion::pending(&setup.data()).unwrap().is_empty().then_some(()));
-    collector.wait_for_events(3 * VISITORS);
     collector.drained();
     law::assert_holds(&collector);
     let of_open = "SELECT concat('open ', dimension) AS cell FROM rollup_open WHERE value = '/spam' \
@@ -422,6 +428,52 @@ async fn a_deletion_that_is_refused_halfway_is_tried_again_until_no_cell_is_left
     assert_eq!(left_of_spam(&setup).await, Vec::<String>::new());
     let (_, said) = setup.run(&["delete", "--list"]);
     assert_eq!(said.matches("\t/spam\topen\t12").count() + said.matches("\t/spam\tclosed\t").count(), 2, "{said}");
+}
+
+/// A day that is due while ClickHouse refuses a deletion from it, which has removed its events or not. Gives the day's cells, and how the log puts the deletion.
+async fn due_while_refused(half_done: bool) -> (Vec<String>, String) {
+    let setup = small(&format!("delete_due_{half_done}")).on_stage(NOON);
+    let mut collector = setup.start();
+    let client = setup.database();
+    read(&collector, "/");
+    read(&collector, "/spam");
+    collector.wait_for_events(2 * VISITORS);
+    collector.drained();
+    if half_done {
+        refuse(&client, "rollup_open").await
+    } else {
+        refuse_removals(&client).await
+    }
+    order_spam_to_go(&setup, 1);
+    collector.wait_for_line("ClickHouse refuses to go on with a deletion");
+    read(&collector, "/b");
+    collector.set_clock(NOON + 34 * 3_600_000 + 120_000);
+    // What has waited for the deletion goes its way once the day is due; then the day is looked at again, which it is every minute.
+    collector.wait_for_events(3 * VISITORS);
+    collector.drained();
+    collector.set_clock(NOON + 34 * 3_600_000 + 240_000);
+    collector.wait_until("the day to be closed", |_| setup.run(&["days"]).1.contains("2026-11-22\tUTC\tclosed\t").then_some(()));
+    collector.wait_until("the log of it", |_| (headcount::deletion::log(&setup.data()).unwrap().len() == 1).then_some(()));
+    law::assert_holds(&collector);
+    let cells = "SELECT concat(dimension, ' ', value, ' ', toString(visitors), ' ', toString(visits), ' ', toString(pageviews)) AS cell FROM rollup_closed \
+        WHERE dimension IN ('all', 'page', 'entry_page') AND dimension2 = '' AND span = 'day' ORDER BY cell";
+    let cells = client.query_raw(cells).fetch_all().await.unwrap();
+    assert!(collector.stop().success());
+    (cells, setup.run(&["delete", "--list"]).1)
+}
+
+#[tokio::test]
+async fn a_day_is_closed_in_time_though_the_figures_that_a_deletion_has_taken_apart_cannot_be_formed_again() {
+    let (cells, said) = due_while_refused(true).await;
+    assert_eq!(cells, ["all  12 12 24", "entry_page / 12 12 24", "page / 12 0 12", "page /b 12 0 12"]);
+    assert!(said.contains("\t/spam\topen\t12"), "{said}");
+}
+
+#[tokio::test]
+async fn a_day_is_closed_in_time_though_a_deletion_cannot_remove_its_events_and_loses_their_figure_then() {
+    let (cells, said) = due_while_refused(false).await;
+    assert_eq!(cells, ["all  0 12 24", "entry_page / 12 12 36", "page / 12 0 12", "page /b 12 0 12"]);
+    assert!(said.contains("\t/spam\tclosed\t12"), "{said}");
 }
 
 #[tokio::test]

@@ -78,6 +78,7 @@ fn thresholds(sites: &Sites) -> Thresholds {
         ks: sites.iter().map(|site| site.k.into()).collect(),
         without: vec!["without".to_owned()],
         declared: sites.iter().map(|site| (site.id.to_string(), site.declared.clone())).collect(),
+        ..Thresholds::default()
     }
 }
 

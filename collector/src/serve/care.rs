@@ -2,7 +2,7 @@
 //!
 //! A day is closed by [`crate::store::close`] once it takes no more events and no segment of the spool holds one of it, whether it waits or is parked. What has
 //! waited for a week has no pseudonyms any more, and no day waits for it. What cannot be closed keeps the days after it open no longer; only the weeks and
-//! months that it is part of wait for it.
+//! months that it is part of wait for it. Nor does a day wait for a deletion that ClickHouse refuses (see [`super::deletions`]).
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -115,7 +115,7 @@ impl Care {
         if !self.migrated || days::is_filling(&client).await? {
             return Ok(());
         }
-        self.deletions.carry_out().await?;
+        let deleted = self.deletions.carry_out().await;
         let held = days::held(&client).await?;
         self.counted.retain(|known, _| held.iter().any(|held| held.day == *known));
         self.tried.retain(|known, _| held.iter().any(|held| held.day == *known));
@@ -132,7 +132,7 @@ impl Care {
             self.expire_at = Clock::monotonic() + RETENTION_INTERVAL;
             retention::expire(&client, Zone::utc().day_of(self.shared.clock.now())).await?;
         }
-        closed
+        closed.and(deleted)
     }
 
     /// Closes the days that are over, the oldest first; gives those that stay open. One that cannot be closed does not keep the others open.
@@ -167,7 +167,11 @@ impl Care {
             tracing::warn!(zone = held.day.zone, day = %held.day.day, "a day is over, and the spool still holds events of it: it is closed after them");
             return Ok(false);
         }
-        let thresholds = thresholds(&self.shared.sites.load());
+        let Ok(anew) = self.deletions.half_done(&held.day) else {
+            tracing::warn!(zone = held.day.zone, day = %held.day.day, "a day is over, and it cannot be read whether a deletion from it has begun: it is tried again in a minute");
+            return Ok(false);
+        };
+        let thresholds = Thresholds { anew, ..thresholds(&self.shared.sites.load()) };
         let through = through(&zone, intake, now, all.iter().filter(|other| other.day != held.day).map(|other| &other.day));
         Closing { client: &self.target.client, day: &held.day, through, thresholds: &thresholds, now }.run().await?;
         self.tried.insert(held.day.clone(), Tried { at: Clock::monotonic(), on: now, closed: true });

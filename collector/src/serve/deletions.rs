@@ -4,6 +4,14 @@
 //! A deletion from an open day holds the sink: nothing is inserted into `events` until the rollup is formed again, and events wait in the spool. A start that finds an
 //! order about an open day lets nothing be inserted before it is carried out, so that what a killed run has counted is what is there. A batch that the day has
 //! and the spool still holds is in doubt: the sink is going to ask whether the day has all of it, so nothing is removed until it has asked.
+//!
+//! What ClickHouse refuses is tried again every few seconds, and no day waits for it: that a day's rows are gone in time ranks before its figures.
+//!
+//! * Once the events are removed, which the order's file says, the sink is let go between two tries. What arrives in between is added to cells that the next try clears,
+//!   and forms again from all events.
+//! * Before that the sink is held, or what arrives and goes with the others would not be counted. It is let go when a day is over and the spool holds events of it.
+//! * A day that is closed while its cells may be gone gets those of the deletion's site from its events (see [`crate::store::close::Thresholds::anew`]). If the deletion
+//!   did not come as far as removing events, it is one from a closed day from then on.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -12,14 +20,16 @@ use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 
 use super::care;
-use crate::deletion::{self, Counted, Order};
+use crate::clock::Zone;
+use crate::deletion::{self, Counted, Order, Wanted};
 use crate::limits::DELETION_HOLD_PATIENCE;
 use crate::row::EVENTS;
 use crate::sink::metrics::Metrics;
+use crate::spool::format::Header;
 use crate::spool::inspect;
 use crate::store::database::Target;
 use crate::store::days::ZoneDay;
-use crate::store::delete::{self, Deletion, Found};
+use crate::store::delete::{self, Deletion, Found, Step};
 use crate::store::errors::{Class, Failure};
 use crate::worker::Shared;
 
@@ -58,18 +68,17 @@ impl Deletions {
     /// Carries out what was ordered.
     pub(super) async fn carry_out(&mut self) -> Result<(), Failure> {
         let Ok(orders) = deletion::pending(&self.data_dir) else { return Ok(()) };
-        let mut outcome = Ok(());
+        let (mut outcome, mut counts_on_the_hold) = (Ok(()), false);
         for mut order in orders {
             let carried = match self.one(&mut order).await {
                 Ok(carried) => carried,
                 Err(failure) if failure.class() == Class::Retry => {
                     outcome = Err(failure);
+                    counts_on_the_hold |= order.is_begun() && !order.removed;
                     Carried::Later
                 }
                 Err(failure) if order.counted.is_some() => {
-                    if order.is_begun() {
-                        outcome = Err(failure);
-                    }
+                    counts_on_the_hold |= order.is_begun() && !order.removed;
                     self.tell_refused(&order, failure);
                     Carried::Later
                 }
@@ -87,10 +96,31 @@ impl Deletions {
                 tracing::error!(kind = %error.kind(), "a deletion cannot be taken off the list; it is done again");
             }
         }
-        if outcome.is_ok() {
+        if !counts_on_the_hold || self.keeps_a_day_open().await {
             self.hold = None;
         }
         outcome
+    }
+
+    /// The sites whose cells of the day are not whole.
+    pub(super) fn half_done(&self, day: &ZoneDay) -> std::io::Result<Vec<String>> {
+        let orders = deletion::pending(&self.data_dir)?;
+        let of_day = |wanted: &Wanted| wanted.zone == day.zone && wanted.day == day.day.to_string();
+        Ok(orders.into_iter().filter(|order| order.is_begun() && of_day(&order.wanted)).map(|order| order.wanted.site).collect())
+    }
+
+    /// Whether the spool holds events of a day that is over, which is not closed before they are delivered.
+    async fn keeps_a_day_open(&self) -> bool {
+        let (now, intake) = (self.shared.clock.now(), self.shared.guards.intake);
+        let is_over = |zone: &str, day| Zone::named(zone).is_ok_and(|zone| care::is_over(&zone, intake, day, now));
+        let headers = self.headers().await;
+        headers.is_none_or(|headers| headers.iter().any(|header| *header.table == *EVENTS.table && is_over(&header.zone, header.day)))
+    }
+
+    /// What the spool holds, if that can be read.
+    async fn headers(&self) -> Option<Vec<Header>> {
+        let spool = self.spool.clone();
+        tokio::task::spawn_blocking(move || inspect::headers(&spool)).await.ok()?.ok()
     }
 
     async fn one(&mut self, order: &mut Order) -> Result<Carried, Failure> {
@@ -107,20 +137,30 @@ impl Deletions {
         if !may {
             return Ok(Carried::Later);
         }
-        if order.counted.is_none_or(|counted| counted.closed != closed) {
+        if !order.removed && order.counted.is_none_or(|counted| counted.closed != closed) {
             let Found { events, visitors } = if closed { deletion.found_closed().await? } else { deletion.found_open().await? };
             order.counted = Some(Counted { closed, events, visitors });
             if order.place(&self.data_dir).is_err() {
                 return Ok(Carried::Later);
             }
         }
-        if closed {
-            deletion.from_closed().await?;
-        } else {
-            deletion.from_open(self.shared.clock.now()).await?;
+        match (closed, order.removed) {
+            // The day was closed without those events.
+            (true, true) => {}
+            (true, false) => deletion.from_closed().await?,
+            (false, false) => {
+                deletion.step(Step::Events).await?;
+                order.removed = true;
+                if order.place(&self.data_dir).is_err() {
+                    order.removed = false;
+                    return Err(Failure::Restarted);
+                }
+                deletion.form_again(self.shared.clock.now()).await?;
+            }
+            (false, true) => deletion.form_again(self.shared.clock.now()).await?,
         }
         self.tell(order)?;
-        let settled = !closed || deletion.is_settled().await?;
+        let settled = !closed || order.removed || deletion.is_settled().await?;
         Ok(if settled { Carried::Done } else { Carried::Lingering })
     }
 
@@ -150,7 +190,7 @@ impl Deletions {
             return;
         }
         if order.is_begun() {
-            tracing::error!(%failure, "ClickHouse refuses to go on with a deletion; it is tried again, for the day's cells may be gone, and events wait meanwhile");
+            tracing::error!(%failure, "ClickHouse refuses to go on with a deletion; it is tried again, for figures of its day may be gone; days are closed meanwhile");
         } else {
             tracing::error!(%failure, "ClickHouse refuses to delete from a closed day; it is tried again");
         }
@@ -167,12 +207,9 @@ impl Deletions {
 
     /// Whether no batch of the day is both in ClickHouse and in the spool.
     async fn nothing_is_in_doubt(&self, deletion: &Deletion<'_>) -> Result<bool, Failure> {
-        let spool = self.spool.clone();
-        let headers = tokio::task::spawn_blocking(move || inspect::headers(&spool)).await;
-        let Ok(Ok(headers)) = headers else { return Ok(false) };
-        let of_day = |header: &&crate::spool::format::Header| {
-            *header.table == *EVENTS.table && *header.zone == *deletion.day.zone && header.day == deletion.day.day
-        };
+        let Some(headers) = self.headers().await else { return Ok(false) };
+        let of_day =
+            |header: &&Header| *header.table == *EVENTS.table && *header.zone == *deletion.day.zone && header.day == deletion.day.day;
         let mut batches = std::collections::BTreeMap::<u64, Vec<u64>>::new();
         for header in headers.iter().filter(of_day) {
             batches.entry(header.node).or_default().push(header.batch);

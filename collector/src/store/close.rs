@@ -64,6 +64,8 @@ pub struct Thresholds {
     pub without: Vec<String>,
     /// What sites declare, of those that declare anything.
     pub declared: Vec<(String, Declared)>,
+    /// Sites whose open rollup is not whole, because a deletion from the day has begun and not ended: their cells are formed from the events.
+    pub anew: Vec<String>,
 }
 
 /// One step of closing a day.
@@ -165,7 +167,9 @@ impl Closing<'_> {
                 let events = self.number("SELECT count() FROM events WHERE zone = {zone:String} AND day = {day:Date}").await?;
                 visits::count(self.client, self.day, events, &self.thresholds.declared).await
             }
-            Step::Cells => self.refill("rollup_closing", &[closing::cells(), closing::reached(), closing::properties()]).await,
+            Step::Cells => {
+                self.refill("rollup_closing", &[closing::cells(&self.open_cells()), closing::reached(), closing::properties()]).await
+            }
             Step::Wait => self.refill("rollup_waiting", &[closing::waiting()]).await,
             Step::Publish => {
                 let day = self.day.day.to_string();
@@ -195,6 +199,10 @@ impl Closing<'_> {
             }
         }
         Ok(())
+    }
+
+    fn open_cells(&self) -> String {
+        closing::open_cells(&self.thresholds.anew)
     }
 
     /// The sites without pseudonyms that declare goals: there the events count that reach them.
@@ -266,7 +274,7 @@ impl Closing<'_> {
         };
         match span {
             Span::Day => {
-                run(fill(&closing::named())).await?;
+                run(fill(&closing::named(&self.open_cells()))).await?;
                 // A statement costs as much as some ten thousand events, and a cut of a day as much memory as the day has values.
                 let events = self.number("SELECT count() FROM events WHERE zone = {zone:String} AND day = {day:Date}").await?;
                 let at_once = usize::try_from(PAIRS_EVENTS / events.max(1)).unwrap_or(usize::MAX).max(1);
@@ -344,8 +352,14 @@ impl Closing<'_> {
 
     /// `sql` with the parameters that decide what is named. It spills to the disk rather than fill the engine's memory.
     fn with_thresholds(&self, sql: &str) -> Query {
-        let Thresholds { sites, ks, without, .. } = self.thresholds;
-        let query = self.about(sql).param("sites", sites).param("ks", ks).param("without", without).param("k", u64::from(SITE_K.1));
+        let Thresholds { sites, ks, without, anew, .. } = self.thresholds;
+        let query = self
+            .about(sql)
+            .param("sites", sites)
+            .param("ks", ks)
+            .param("without", without)
+            .param("anew", anew)
+            .param("k", u64::from(SITE_K.1));
         let keys = |(site, own): &(String, Declared)| own.properties.iter().map(|key| format!("{site}/{key}")).collect::<Vec<_>>();
         let opted: Vec<String> = self.thresholds.declared.iter().flat_map(keys).collect();
         let query = query.param("opted", &opted).param("values", DISTINCT_VALUES as u64);

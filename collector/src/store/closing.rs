@@ -157,9 +157,24 @@ fn usual_pairs() -> Vec<Pair> {
     of_page.chain(of_source).chain([("country", "device")]).collect()
 }
 
-/// Every finished cell of a day.
-pub(super) fn cells() -> String {
-    filled(template!("cells"), &[("cuts", &format!("('all', ''), ('hour', leftPad(toString(hour), 2, '0')), {}", cuts_of_visits()))])
+/// The cells that events tell: those of the open rollup, but of the sites in `anew` as the events tell them now.
+pub(super) fn open_cells(anew: &[String]) -> String {
+    if anew.is_empty() {
+        return "rollup_open".to_owned();
+    }
+    let events = rollup::select(
+        "(SELECT * FROM events WHERE zone = {zone:String} AND day = {day:Date} AND has({anew:Array(String)}, toString(site)))",
+    );
+    format!(
+        "(SELECT * FROM rollup_open WHERE NOT has({{anew:Array(String)}}, toString(site)) \
+         UNION ALL SELECT * REPLACE(CAST(visitors AS AggregateFunction(uniqCombined64(14), UInt64)) AS visitors) FROM ({events})) AS rollup_open"
+    )
+}
+
+/// Every finished cell of a day, from the [`open_cells`].
+pub(super) fn cells(open: &str) -> String {
+    let cuts = format!("('all', ''), ('hour', leftPad(toString(hour), 2, '0')), {}", cuts_of_visits());
+    filled(template!("cells"), &[("cuts", &cuts), ("open", open)])
 }
 
 /// Each cut of visits with its value.
@@ -188,9 +203,9 @@ pub(super) fn waiting() -> String {
     filled(template!("waiting"), &[("small", &small())])
 }
 
-/// The cells of a day that are named.
-pub(super) fn named() -> String {
-    let absorbed = filled(template!("absorbed"), &[("small", &small()), ("cuts", &cuts_of_visits())]);
+/// The cells of a day that are named; those that are too small are weighed by the [`open_cells`].
+pub(super) fn named(open: &str) -> String {
+    let absorbed = filled(template!("absorbed"), &[("small", &small()), ("cuts", &cuts_of_visits()), ("open", open)]);
     filled(template!("named"), &[("small", &small()), ("absorbed", &absorbed)])
 }
 
@@ -314,7 +329,8 @@ mod tests {
         let goal = Goal { name: "g".into(), at: Step::Event("e".into()), worth: None };
         let reaching = Reached::of(&Declared { goals: vec![goal], ..Declared::default() });
         let of_goals = [reached(), properties(), reached_by_events(&reaching), pair_of_goals(&reaching, "country")];
-        let mut all = vec![cells(), waiting(), named(), span(Span::Week), span(Span::Month)];
+        let mut all = vec![waiting(), span(Span::Week), span(Span::Month)];
+        all.extend([open_cells(&[]), open_cells(&["a".to_owned()])].iter().flat_map(|open| [cells(open), named(open)]));
         let cubes = vec![("page", "exit_page"), ("entry_page", "exit_page"), ("since_first", "network")];
         let declared = [("a".to_owned(), Declared { cubes, ..Declared::default() })];
         all.extend(kept_pairs(&declared).iter().map(pair).chain(of_goals));

@@ -120,7 +120,13 @@ impl Deletion<'_> {
 
     /// Removes it from an open day. The visits are as of `now`.
     pub async fn from_open(&self, now: UnixMillis) -> Result<(), Failure> {
-        for step in Step::ALL {
+        self.step(Step::Events).await?;
+        self.form_again(now).await
+    }
+
+    /// Forms the figures of the open day again, its events being removed.
+    pub async fn form_again(&self, now: UnixMillis) -> Result<(), Failure> {
+        for step in [Step::Clear, Step::Refill, Step::Visits] {
             self.step(step).await?;
         }
         days::say(self.client, self.day, What::Visits, now).await
