@@ -334,6 +334,35 @@ async fn what_comes_after_its_day_was_closed_counts_once_for_the_whole_site_wher
 }
 
 #[tokio::test]
+async fn batches_that_come_late_and_are_alike_count_both_also_where_a_kill_has_brought_one_back() {
+    let (_engine, client) = fresh("late_alike").await;
+    arrive(&client, "a", MONDAY, 100, &[("/", "DE", "Google", 20)]).await;
+    close(&client, MONDAY, MONDAY, 5).await;
+    // One alone, two that come together, and one alone.
+    for batches in [&[1][..], &[2, 3], &[4]] {
+        for batch in batches {
+            arrive_late(&client, MONDAY, *batch, 3).await;
+        }
+        close(&client, MONDAY, MONDAY, 5).await;
+    }
+    // One of the parts that the month was made of is there again, and the mark of the day is in another.
+    let next = Day(MONDAY.0 + 1);
+    for brought_back in ["value2 = '7/4'", "true"] {
+        execute(&client, &format!("INSERT INTO rollup_closed SELECT * FROM rollup_closed WHERE {brought_back}")).await;
+        arrive(&client, "a", next, 100, &[("/", "DE", "Google", 20)]).await;
+        let (day, thresholds) = (utc(next), thresholds(5));
+        let closing = Closing { client: &client, day: &day, through: next, thresholds: &thresholds, now: NOW };
+        for step in &ClosingStep::ALL[..4] {
+            closing.step(*step).await.unwrap();
+        }
+        for cut in ["all", "hour"] {
+            let views = format!("SELECT sum(pageviews) FROM rollup_closed WHERE site = 'a' AND dimension = '{cut}' AND day = '2026-11-02'");
+            assert_eq!(number(&client, &views).await, 20 + 4 * 3, "{cut}, where {brought_back}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_a_kill_brings_back_is_found_and_goes() {
     let (_engine, client) = fresh("brought_back").await;
     let sunday = Day(MONDAY.0 + 6);

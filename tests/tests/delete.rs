@@ -235,6 +235,37 @@ async fn a_kill_in_a_deletion_from_a_closed_day_changes_nothing() {
 }
 
 #[tokio::test]
+async fn what_came_late_stays_when_something_is_deleted_and_each_line_of_it_once_after_a_kill() {
+    let engine = TestEngine::shared(ENGINE).await;
+    let client = fresh(&engine, "closed_late").await;
+    let day = utc(MONDAY);
+    visitors(&client, MONDAY, SPAMMED).await;
+    close(&client, MONDAY).await;
+    let late = |batch: u64| {
+        let sql = format!(
+            "INSERT INTO events (node, batch, zone, day, site, time, hour, kind) SELECT 7, {batch}, 'UTC', '{MONDAY}', 'a', \
+             toDateTime64('{MONDAY} 12:00:00', 3, 'UTC'), 12, 'pageview' FROM numbers(3)"
+        );
+        let client = client.clone();
+        async move {
+            execute(&client, &sql).await;
+            close(&client, MONDAY).await;
+        }
+    };
+    late(1).await;
+    late(2).await;
+    let views = "SELECT sum(pageviews) FROM rollup_closed WHERE site = 'a' AND dimension = 'all' AND dimension2 = ''";
+    assert_eq!(number(&client, views).await, 73 + 3 + 3);
+    let spam = deletion(&client, &day, "source", "spam.example");
+    spam.from_closed().await.unwrap();
+    assert_eq!(number(&client, views).await, 33 + 3 + 3);
+    late(3).await;
+    execute(&client, "INSERT INTO rollup_closed SELECT * FROM rollup_closed").await;
+    spam.from_closed().await.unwrap();
+    assert_eq!(number(&client, views).await, 33 + 3 + 3 + 3);
+}
+
+#[tokio::test]
 async fn a_deleted_figure_does_not_make_its_week_tell_what_it_would_not_have_told() {
     let engine = TestEngine::shared(ENGINE).await;
     for delete in [false, true] {
@@ -440,9 +471,9 @@ async fn due_while_refused(half_done: bool) -> (Vec<String>, String) {
     collector.wait_for_events(2 * VISITORS);
     collector.drained();
     if half_done {
-        refuse(&client, "rollup_open").await
+        refuse(&client, "rollup_open").await;
     } else {
-        refuse_removals(&client).await
+        refuse_removals(&client).await;
     }
     order_spam_to_go(&setup, 1);
     collector.wait_for_line("ClickHouse refuses to go on with a deletion");

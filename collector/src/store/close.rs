@@ -19,7 +19,8 @@
 //!
 //! A segment that has waited so long that it was stripped of its pseudonyms may come after its day was closed. Its events are added to the whole site's counts, so
 //! that they are in `(other)`, and nothing else is told of them: a step `Late`, then `Erase`. In the same statement goes the proof of each batch that is
-//! added, as in the open rollup (a cell of no site, in the cut [`BATCH`]): a batch whose proof stands there is not added again.
+//! added, as in the open rollup (a cell of no site, in the cut [`BATCH`]): a batch whose proof stands there is not added again. Each of its lines says which batch
+//! it is of, where a pair has its second value: so no two lines are alike, and of those that a kill brings back one stays.
 //!
 //! Which cells are named is settled in `schema/closing/`, and is this:
 //!
@@ -140,24 +141,31 @@ impl Closing<'_> {
 
     async fn add_late(&self) -> Result<(), Failure> {
         let unproven = format!(
-            "(SELECT * FROM events WHERE zone = {{zone:String}} AND day = {{day:Date}} AND concat(toString(node), '/', toString(batch)) NOT IN \
-             (SELECT value FROM rollup_closed WHERE zone = {{zone:String}} AND day = {{day:Date}} AND site = '' AND dimension = '{BATCH}'))"
+            "SELECT node, batch, count() AS events FROM events WHERE zone = {{zone:String}} AND day = {{day:Date}} AND concat(toString(node), '/', toString(batch)) NOT IN \
+             (SELECT value FROM rollup_closed WHERE zone = {{zone:String}} AND day = {{day:Date}} AND site = '' AND dimension = '{BATCH}') \
+             GROUP BY node, batch ORDER BY node, batch"
         );
-        let events = self.number(&format!("SELECT count() FROM {unproven}")).await?;
-        if events == 0 {
-            return Ok(());
+        let unproven: Vec<(u64, u64, u64)> = within(self.about(&unproven).fetch_all()).await?;
+        for (node, batch, events) in unproven {
+            tracing::warn!(zone = self.day.zone, day = %self.day.day, events, "events came after their day was closed: they count for the whole site alone");
+            self.add_late_batch(node, batch).await?;
         }
-        tracing::warn!(zone = self.day.zone, day = %self.day.day, events, "events came after their day was closed: they count for the whole site alone");
+        Ok(())
+    }
+
+    async fn add_late_batch(&self, node: u64, batch: u64) -> Result<(), Failure> {
+        let events =
+            "(SELECT * FROM events WHERE zone = {zone:String} AND day = {day:Date} AND node = {node:UInt64} AND batch = {batch:UInt64})";
         let sums = ["pageviews", "events", "engagements", "engaged_ms", "scroll_pct", "entries"];
         let added = sums.map(|sum| format!("sumIf(late.{sum}, late.dimension != '{BATCH}')")).join(", ");
         let sql = format!(
-            "INSERT INTO rollup_closed (zone, day, site, span, dimension, value, {}) \
-             SELECT toString(late.zone), late.day, toString(late.site), 'day', toString(late.dimension), late.value, {added} FROM ({}) AS late \
+            "INSERT INTO rollup_closed (zone, day, site, span, dimension, value, value2, {}) \
+             SELECT toString(late.zone), late.day, toString(late.site), 'day', toString(late.dimension), late.value, {{of_batch:String}}, {added} FROM ({}) AS late \
              WHERE late.dimension IN ('all', 'hour', '{BATCH}') GROUP BY late.zone, late.day, late.site, late.dimension, late.value",
             sums.join(", "),
-            rollup::select(&unproven)
+            rollup::select(events)
         );
-        run(self.about(&sql)).await
+        run(self.about(&sql).param("node", node).param("batch", batch).param("of_batch", rollup::batch_value(node, batch))).await
     }
 
     /// Takes one step.
@@ -245,7 +253,7 @@ impl Closing<'_> {
 
     /// Adds a stretch's cells to what analysts read, once.
     async fn publish(&self, span: Span, stretch: &Stretch) -> Result<(), Failure> {
-        let (done, doubled) = (self.is_done(span, &stretch.first).await?, self.is_doubled(&stretch.first).await?);
+        let (done, doubled) = (self.is_done(span, &stretch.first).await?, is_doubled(self.client, self.day, &stretch.first).await?);
         if done && !doubled {
             return Ok(());
         }
@@ -323,12 +331,6 @@ impl Closing<'_> {
         Ok(within(marks.fetch_one::<u64>()).await? > 0)
     }
 
-    async fn is_doubled(&self, first: &str) -> Result<bool, Failure> {
-        let sql = "SELECT count() - uniqExact(span, day) FROM rollup_closed \
-            WHERE zone = {zone:String} AND toYYYYMM(day) = toYYYYMM({first:Date}) AND site = '' AND dimension = {done:String}";
-        Ok(within(self.about(sql).param("first", first).param("done", DONE).fetch_one::<i64>()).await? > 0)
-    }
-
     async fn erase(&self) -> Result<(), Failure> {
         for table in ["events", "sessions", "sessions_staging", "rollup_open", "rollup_closing"] {
             if !(leak::planted("never_erased") && table == "sessions") {
@@ -367,4 +369,12 @@ impl Closing<'_> {
         let query = query.with_setting("compile_expressions", "0").with_setting("compile_aggregate_expressions", "0");
         query.with_setting("max_threads", "1").with_setting("max_bytes_before_external_group_by", ENGINE_SPILL_BYTES.to_string())
     }
+}
+
+/// Whether ClickHouse has brought back, after a kill, what was replaced just before it: then the marks of days, weeks and months that have `first` in their month are
+/// there twice, or the proofs of what came late.
+pub(super) async fn is_doubled(client: &Client, day: &ZoneDay, first: &str) -> Result<bool, Failure> {
+    let sql = "SELECT count() - uniqExact(span, day, dimension, value) FROM rollup_closed \
+        WHERE zone = {zone:String} AND toYYYYMM(day) = toYYYYMM({first:Date}) AND site = '' AND dimension IN {marks:Array(String)}";
+    Ok(within(of(client, sql, day).param("first", first).param("marks", &[DONE, BATCH][..]).fetch_one::<i64>()).await? > 0)
 }

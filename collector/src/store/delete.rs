@@ -17,12 +17,13 @@
 //!   the whole site; `(other)` is nothing there.
 //! * A mark takes the cell's place (in the cut [`DELETED`]), so that weeks and months go on weighing the value as named on that day. It holds what the whole site
 //!   has since, and by it a step that is repeated after a kill knows what it has done.
+//! * What came after the day was closed has lines of its own in the whole site, of which nothing is named. They stay.
 
 use clickhouse::Client;
 use clickhouse::query::Query;
 
 use super::client::within;
-use super::close::{DELETED, DONE};
+use super::close::{DELETED, DONE, is_doubled};
 use super::closing::SUMS;
 use super::days::{self, What, ZoneDay, of, run};
 use super::errors::Failure;
@@ -160,7 +161,7 @@ impl Deletion<'_> {
 
     /// Removes it from a closed day.
     pub async fn from_closed(&self) -> Result<(), Failure> {
-        let (done, doubled) = (self.is_marked().await?, self.is_doubled().await?);
+        let (done, doubled) = (self.is_marked().await?, is_doubled(self.client, self.day, &self.day.day.to_string()).await?);
         if done && !doubled || !done && self.found_closed().await? == Found::default() {
             return Ok(());
         }
@@ -171,7 +172,7 @@ impl Deletion<'_> {
             "INSERT INTO rollup_closed_staging SELECT {once} * FROM rollup_closed WHERE zone = {{zone:String}} AND toYYYYMM(day) = toYYYYMM({{day:Date}}) \
              AND NOT (site = {{site:String}} AND span = 'day' AND day = {{day:Date}} AND dimension != '{DELETED}' \
              AND ((dimension = {{dimension:String}} AND value = {{value:String}} {alone}) OR (dimension2 = {{dimension:String}} AND value2 = {{value:String}}) \
-             OR dimension IN ('all', 'hour')))"
+             OR dimension = 'hour' OR (dimension = 'all' AND value2 = '')))"
         );
         run(self.ask(&copy)).await?;
         if done {
@@ -201,15 +202,6 @@ impl Deletion<'_> {
         Ok(within(self.ask(&sql).fetch_one::<u64>()).await? > 0)
     }
 
-    /// Whether ClickHouse has brought back, after a kill, what was replaced just before it.
-    async fn is_doubled(&self) -> Result<bool, Failure> {
-        let sql = format!(
-            "SELECT count() - uniqExact(span, day) FROM rollup_closed \
-             WHERE zone = {{zone:String}} AND toYYYYMM(day) = toYYYYMM({{day:Date}}) AND site = '' AND dimension = '{DONE}'"
-        );
-        Ok(within(self.ask(&sql).fetch_one::<i64>()).await? > 0)
-    }
-
     /// The condition of an event that goes.
     fn matching(&self) -> String {
         let text = self.dimension.text.trim_start_matches("source.");
@@ -237,7 +229,7 @@ fn whole_site_without_it(once: &str) -> String {
          {}, {sums}, \
          sumIf(cell.amount, cell.dimension = 'all') - sumIf(cell.amount, cell.dimension != 'all') \
          FROM (SELECT {once} * FROM rollup_closed WHERE {OF_DAY} AND dimension2 = '' \
-         AND (dimension = 'all' OR (dimension = {{dimension:String}} AND value = {{value:String}}))) AS cell \
+         AND ((dimension = 'all' AND value2 = '') OR (dimension = {{dimension:String}} AND value = {{value:String}}))) AS cell \
          GROUP BY cell.currency HAVING countIf(cell.dimension = 'all') > 0",
         less("visitors")
     )
@@ -247,7 +239,7 @@ fn mark() -> String {
     let sums = SUMS.join(", ");
     format!(
         "INSERT INTO rollup_closed_staging SELECT zone, day, site, span, '{DELETED}', {{value:String}}, {{dimension:String}}, {{id:String}}, currency, \
-         visitors, {sums}, amount FROM rollup_closed_staging WHERE {OF_DAY} AND dimension = 'all'"
+         visitors, {sums}, amount FROM rollup_closed_staging WHERE {OF_DAY} AND dimension = 'all' AND value2 = ''"
     )
 }
 

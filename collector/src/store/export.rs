@@ -34,7 +34,7 @@ pub const FIGURES: &[Column] = &[
     ),
     column("value", "closed.value", "the page, the country, ...; empty for `all`"),
     column("dimension2", "toString(closed.dimension2)", "of a pair, the second cut; else empty"),
-    column("value2", "closed.value2", "its value"),
+    column("value2", "if(closed.dimension2 = '', '', closed.value2)", "its value"),
     column("currency", "toString(closed.currency)", "empty in rows of counts; a row with a currency has `amount` alone"),
     column("visitors", "sum(closed.visitors)", "distinct visitors of a day; of a week or month visitor-days"),
     column("visits", "sum(closed.visits)", "visits"),
