@@ -26,6 +26,7 @@
 //! | `backup_raw` | a backup holds the raw events as well |
 //! | `small_counts_shown` | an answer of the API names values however few visitors share them |
 //! | `small_counts_shared` | a link to a site's closed days names values however few visitors share them |
+//! | `parts_overlooked` | an answer of the API is told again though the tables hold something else |
 //! | `share_as_admin` | who has a link may ask what an admin may ask |
 //! | `widening_accepted` | a configuration that would collect more than is promised is taken |
 //!

@@ -89,6 +89,11 @@ pub const QUERY_DEADLINE: Duration = Duration::from_secs(20);
 /// Bytes of one answer.
 pub const ANSWER_BYTES: usize = 32 * 1024 * 1024;
 
+/// Answers of ClickHouse that are remembered until its tables change, and ...
+pub const REMEMBERED_ANSWERS: usize = 512;
+/// ... bytes of all of them; one of more than an eighth of that is not.
+pub const REMEMBERED_BYTES: usize = 8 * 1024 * 1024;
+
 /// Bytes of an answer of the private listener from which on it is packed.
 pub const GZIP_BYTES_MIN: usize = 1_024;
 

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use headcount::access::Access;
-use headcount::clock::Day;
+use headcount::clock::{Day, UnixMillis};
 use headcount::store::days::{What, ZoneDay, say};
+use headcount::store::visits;
 use headcount_tests::figures::stage::{ALL, METRICS, NOW, Stage, api, told, written};
 use headcount_tests::figures::{Asked, Lot, dimensions};
 use hyper::Method;
@@ -273,4 +274,38 @@ async fn closed_days_are_read_from_their_finished_cells_beside_open_ones() {
     assert_eq!(both["rows"][0][0].as_u64().unwrap(), open["rows"][0][0].as_u64().unwrap() + 650);
     let (status, refused) = stage.query(&asked(json!(["page", "os"]), "2026-10-30", "2026-11-02")).await;
     assert_eq!((status, &refused["error"]), (400, &json!("not_stored")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_is_asked_anew_as_soon_as_the_tables_hold_something_else() {
+    let stage = Stage::set(ENGINE, "anew", &["tonga.example"]).await;
+    let asked = json!({ "site": "tonga.example", "metrics": ["pageviews", "visits"], "range": "30d" });
+    let told = async || {
+        let (_, first) = stage.query(&asked).await;
+        let (_, again) = stage.query(&asked).await;
+        assert_eq!(first, again, "what did not change is told again");
+        [&first["rows"][0][0], &first["rows"][0][1], &first["visits_as_of"]].map(|figure| figure.as_i64().unwrap())
+    };
+    let [views, visits, as_of] = told().await;
+    let (zone, day) = ("Pacific/Tongatapu", stage.today["tonga.example"]);
+    let today = ZoneDay { zone: zone.to_owned(), day };
+    let later = UnixMillis(as_of + 1);
+    let run = async |sql: String| stage.client.query_raw(&sql).execute().await.unwrap();
+    let event = format!(
+        "INSERT INTO events (zone, day, site, time, kind, visitor) \
+         VALUES ('{zone}', '{day}', 'tonga.example', fromUnixTimestamp64Milli({}, 'UTC'), 'pageview', 7)",
+        NOW.0
+    );
+    run(event).await;
+    assert_eq!(told().await, [views + 1, visits, as_of], "an event arrived");
+    visits::count(&stage.client, &today, 10_000, &[]).await.unwrap();
+    assert_eq!(told().await, [views + 1, visits + 1, as_of], "its visit was counted");
+    for day in (0..3).map(|back| Day(day.0 - back)) {
+        say(&stage.client, &ZoneDay { zone: zone.to_owned(), day }, What::Visits, later).await.unwrap();
+    }
+    assert_eq!(told().await, [views + 1, visits + 1, later.0], "the log has another line");
+    run("OPTIMIZE TABLE rollup_open FINAL".to_owned()).await;
+    assert_eq!(told().await, [views + 1, visits + 1, later.0], "parts were merged");
+    run("ALTER TABLE rollup_open DELETE WHERE dimension = 'all' SETTINGS mutations_sync = 2".to_owned()).await;
+    assert_eq!(told().await, [0, visits + 1, later.0], "rows were deleted");
 }

@@ -23,20 +23,21 @@ pub(super) async fn query(api: &Api, access: &Access, body: &[u8]) -> Result<Rep
     let (now, ids) = (api.clock.now(), identities(site));
     let zone = sites.zone(site.zone);
     let audience = Audience::of(access);
+    let reader = tables::Reader::of(api).await;
     let today = match audience {
         Audience::Analysts => sites.day_of(site, now),
         // What ends with today ends for everybody with the last day that is closed.
         Audience::Public => {
-            tables::last_closed_days(api).await?.get(zone.name()).copied().unwrap_or_else(|| sites.day_of(site, now).previous())
+            tables::last_closed_days(&reader).await?.get(zone.name()).copied().unwrap_or_else(|| sites.day_of(site, now).previous())
         }
     };
     let query = read::query(&object, today, ids)?;
     let ranges: Vec<Days> = [Some(query.days), query.compare].into_iter().flatten().collect();
     let names = [&*site.id];
-    let (known, first) = tokio::try_join!(tables::known(api, zone.name(), &ranges), async {
+    let (known, first) = tokio::try_join!(tables::known(&reader, zone.name(), &ranges), async {
         match audience {
-            Audience::Analysts => tables::first_days(api, &names).await.map(|days| days.get(&*site.id).copied()),
-            Audience::Public => tables::first_public_day(api, &site.id, public_threshold(site)).await,
+            Audience::Analysts => tables::first_days(&reader, &names).await.map(|days| days.get(&*site.id).copied()),
+            Audience::Public => tables::first_public_day(&reader, &site.id, public_threshold(site)).await,
         }
     })?;
     let facts = Facts {
@@ -52,7 +53,7 @@ pub(super) async fn query(api: &Api, access: &Access, body: &[u8]) -> Result<Rep
         hour: zone.hour_of(now),
         today,
     };
-    let asked = Asked { api, query: &query, facts: &facts };
+    let asked = Asked { reader: &reader, query: &query, facts: &facts };
     if query.form != Form::Json {
         let document = tables::document(&api.client, &plan(&query, query.days, &facts)?, query.form).await?;
         return Ok(Reply { status: StatusCode::OK, content_type: media_type(query.form), body: document.into() });
@@ -122,7 +123,7 @@ fn columns(query: &Query) -> Vec<Value> {
 }
 
 struct Asked<'a> {
-    api: &'a Api,
+    reader: &'a tables::Reader<'a>,
     query: &'a Query,
     facts: &'a Facts,
 }
@@ -144,9 +145,9 @@ impl Asked<'_> {
         // Who has reached two goals is in both: they have no sum.
         let adds_up = reach::dimension(self.query).is_none();
         let of_totals = if adds_up { plan(&totals, days, self.facts) } else { Err(Refusal::of(Reason::NotStored)) };
-        let (mut rows, sums) = tokio::try_join!(tables::rows(self.api, &own), async {
+        let (mut rows, sums) = tokio::try_join!(self.reader.rows(&own), async {
             match &of_totals {
-                Ok(plan) => tables::rows(self.api, plan).await,
+                Ok(plan) => self.reader.rows(plan).await,
                 Err(_) => Ok(Vec::new()),
             }
         })?;

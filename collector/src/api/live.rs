@@ -27,7 +27,8 @@ pub(super) async fn outcomes(api: &Api, access: &Access, query: &str) -> Result<
     let site = allowed(&sites, access, &site)?;
     let days = period::range(&json!({ "from": from, "to": to }), sites.day_of(site, api.clock.now()))?;
     let counted: Vec<&str> = Outcome::all().filter(|outcome| outcome.family() == "accepted").map(Outcome::label).collect();
-    let rows = tables::outcomes(&api.client, (sites.zone(site.zone).name(), &site.id), days, &counted).await?;
+    let reader = tables::Reader::of(api).await;
+    let rows = tables::outcomes(&reader, (sites.zone(site.zone).name(), &site.id), days, &counted).await?;
     Ok(json!({ "rows": rows }))
 }
 

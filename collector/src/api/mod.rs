@@ -2,7 +2,7 @@
 //!
 //! A question is a value of closed types ([`question`]) before anything is looked up: what cannot be read as one ([`read`]) is a [`refusal`] that names the
 //! field and what may stand in it, in texts of ours alone. A [`plan`] is a statement made of templates of ours ([`template`]) with bound parameters;
-//! [`tables`] puts it to ClickHouse, once for all who want it at a time ([`together`]), and [`answer`] says with the figures how they were counted.
+//! [`tables`] puts it to ClickHouse, once for all who want it at a time ([`together`]) and until the tables hold something else ([`remembered`]), and [`answer`] says with the figures how they were counted.
 
 mod answer;
 mod columns;
@@ -13,6 +13,7 @@ mod question;
 mod reach;
 mod read;
 mod refusal;
+mod remembered;
 mod sites;
 mod tables;
 mod template;
@@ -22,6 +23,7 @@ mod together;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use clickhouse::Client;
 use hyper::{Method, StatusCode};
 use serde::Serialize;
@@ -33,6 +35,7 @@ use crate::limits::{QUERIES, SHARE_QUERIES};
 use crate::server::private::{Analysis, Question, Reply};
 use crate::site::Sites;
 use refusal::{Reason, Refusal};
+use remembered::Remembered;
 use together::Together;
 
 /// The sites as the configuration has them now.
@@ -44,19 +47,24 @@ pub struct Api {
     client: Client,
     clock: Clock,
     places: Semaphore,
-    together: Together,
+    together: Together<Bytes>,
+    remembered: Remembered,
 }
 
 impl Api {
     /// Answers about `sites` from the tables that `client` reaches.
     pub fn new(sites: SitesNow, client: &Client, clock: Clock) -> Self {
-        Self { sites, client: tables::reader(client), clock, places: Semaphore::new(QUERIES), together: Together::default() }
+        Self::of(sites, tables::reader(client), clock, QUERIES)
     }
 
     /// The same for strangers: each answer has bounds of its own, and there are fewer at a time.
     pub fn for_everybody(sites: SitesNow, client: &Client, clock: Clock) -> Self {
         let client = tables::bounded(tables::reader(client));
-        Self { sites, client, clock, places: Semaphore::new(SHARE_QUERIES), together: Together::default() }
+        Self::of(sites, client, clock, SHARE_QUERIES)
+    }
+
+    fn of(sites: SitesNow, client: Client, clock: Clock, places: usize) -> Self {
+        Self { sites, client, clock, places: Semaphore::new(places), together: Together::default(), remembered: Remembered::default() }
     }
 }
 

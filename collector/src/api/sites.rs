@@ -53,18 +53,19 @@ pub(super) async fn list(api: &Api, access: &Access) -> Result<Listed, Refusal> 
     let audience = Audience::of(access);
     let sites = (api.sites)();
     let seen: Vec<&Site> = sites.iter().filter(|site| access.sees(&site.id)).collect();
+    let reader = tables::Reader::of(api).await;
     let names: Vec<&str> = seen.iter().map(|site| &*site.id).collect();
     let first_days = async {
         match (audience, &*seen) {
             (Audience::Public, [site]) => {
-                let first = tables::first_public_day(api, &site.id, public_threshold(site)).await?;
+                let first = tables::first_public_day(&reader, &site.id, public_threshold(site)).await?;
                 Ok(first.map(|day| (site.id.to_string(), day)).into_iter().collect())
             }
             (Audience::Public, _) => Ok(HashMap::new()),
-            (Audience::Analysts, _) => Ok(tables::first_days(api, &names).await.unwrap_or_default()),
+            (Audience::Analysts, _) => Ok(tables::first_days(&reader, &names).await.unwrap_or_default()),
         }
     };
-    let (first, closed) = tokio::join!(first_days, tables::last_closed_days(api));
+    let (first, closed) = tokio::join!(first_days, tables::last_closed_days(&reader));
     let (first, closed) = match audience {
         Audience::Analysts => (first?, closed.unwrap_or_default()),
         Audience::Public => (first?, closed?),

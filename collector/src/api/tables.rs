@@ -1,8 +1,8 @@
 //! Asking ClickHouse: plans of the API, and the few fixed questions beside them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
+use bytes::Bytes;
 use clickhouse::query::Query;
 use clickhouse::{Client, Row, RowOwned, RowRead};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use super::Api;
 use super::plan::{Parameter, Plan};
 use super::question::{Days, Form};
 use super::refusal::{Reason, Refusal};
-use super::together::Rows;
+use super::remembered::{PARTS, Parts};
 use crate::clock::{Day, UnixMillis};
 use crate::limits::{ANSWER_BYTES, QUERY_DEADLINE, SHARE_DEADLINE, SHARE_MEMORY_BYTES};
 use crate::store::rollup::ALL;
@@ -44,21 +44,52 @@ pub(super) fn bounded(client: Client) -> Client {
     .fold(client, |client, (name, value)| client.with_setting(name, value))
 }
 
-/// The rows of a plan.
-pub(super) async fn rows(api: &Api, plan: &Plan) -> Result<Rows, Refusal> {
-    let ask = || async {
-        let text = bytes(&api.client, plan, "JSONCompactEachRow").await?;
-        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        lines.map(|line| serde_json::from_slice(line).map_err(|_| unavailable())).collect()
-    };
-    api.together.rows(plan, ask).await.map(Arc::unwrap_or_clone)
+/// The rows of an answer, each a list of values.
+pub(super) type Rows = Vec<Vec<Value>>;
+
+/// The tables, for one question.
+pub(super) struct Reader<'a> {
+    api: &'a Api,
+    /// What they held when it was asked. Without that nothing is remembered.
+    parts: Option<Parts>,
 }
 
-/// The rows of a fixed question, each read as a `T`.
-async fn read<T: DeserializeOwned>(api: &Api, sql: String, parameters: &[(&str, Parameter)]) -> Result<Vec<T>, Refusal> {
-    let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-    let rows = rows(api, &Plan { sql, parameters }).await?;
-    rows.into_iter().map(|row| serde_json::from_value(Value::Array(row)).map_err(|_| unavailable())).collect()
+impl<'a> Reader<'a> {
+    /// The tables as they are from now on.
+    pub(super) async fn of(api: &'a Api) -> Self {
+        let unread = Self { api, parts: None };
+        let parts = unread.read(PARTS.to_owned(), &[]).await.ok().map(Parts::of);
+        Self { parts, ..unread }
+    }
+
+    /// The rows of a plan.
+    pub(super) async fn rows(&self, plan: &Plan) -> Result<Rows, Refusal> {
+        parsed(&self.answer(plan).await?)
+    }
+
+    async fn answer(&self, plan: &Plan) -> Result<Bytes, Refusal> {
+        let Self { api, parts } = self;
+        if let Some(known) = parts.as_ref().and_then(|parts| api.remembered.answer(plan, parts)) {
+            return Ok(known);
+        }
+        let ask = || async { bytes(&api.client, plan, "JSONCompactEachRow").await.map(Bytes::from) };
+        let answer = api.together.answer(plan, ask).await?;
+        if let Some(parts) = parts {
+            api.remembered.keep(plan, parts, answer.clone());
+        }
+        Ok(answer)
+    }
+
+    /// The rows of a fixed question, each read as a `T`.
+    async fn read<T: DeserializeOwned>(&self, sql: String, parameters: &[(&str, Parameter)]) -> Result<Vec<T>, Refusal> {
+        let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        parsed(&self.answer(&Plan { sql, parameters }).await?)
+    }
+}
+
+fn parsed<T: DeserializeOwned>(answer: &[u8]) -> Result<Vec<T>, Refusal> {
+    let lines = answer.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).map_err(|_| unavailable())).collect()
 }
 
 fn text(text: &(impl ToString + ?Sized)) -> Parameter {
@@ -118,7 +149,7 @@ fn by_name(rows: Vec<(String, u16)>) -> HashMap<String, Day> {
 }
 
 /// The first day with figures, of each site that has one.
-pub(super) async fn first_days(api: &Api, sites: &[&str]) -> Result<HashMap<String, Day>, Refusal> {
+pub(super) async fn first_days(reader: &Reader<'_>, sites: &[&str]) -> Result<HashMap<String, Day>, Refusal> {
     let of = |table: &str| {
         format!(
             "SELECT toString({table}.site) AS name, day FROM {table} WHERE dimension = {{all:String}} AND site IN {{sites:Array(String)}}"
@@ -130,24 +161,24 @@ pub(super) async fn first_days(api: &Api, sites: &[&str]) -> Result<HashMap<Stri
         of("rollup_closed")
     );
     let sites = Parameter::Texts(sites.iter().map(ToString::to_string).collect());
-    read(api, sql, &[("all", text(ALL)), ("sites", sites)]).await.map(by_name)
+    reader.read(sql, &[("all", text(ALL)), ("sites", sites)]).await.map(by_name)
 }
 
 /// The first closed day on which the whole site has as many visitors as `threshold`, or, without ids, entries.
-pub(super) async fn first_public_day(api: &Api, site: &str, (threshold, weight): (u64, &str)) -> Result<Option<Day>, Refusal> {
+pub(super) async fn first_public_day(reader: &Reader<'_>, site: &str, (threshold, weight): (u64, &str)) -> Result<Option<Day>, Refusal> {
     let sql = format!(
         "SELECT toUInt16(closed.day) AS day FROM rollup_closed AS closed WHERE site = {{site:String}} AND dimension = {{all:String}} \
          AND span = 'day' GROUP BY day HAVING sum(closed.{weight}) >= {{threshold:UInt64}} ORDER BY day LIMIT 1"
     );
     let parameters = [("site", text(site)), ("all", text(ALL)), ("threshold", Parameter::Number(threshold))];
-    let days: Vec<(u16,)> = read(api, sql, &parameters).await?;
+    let days: Vec<(u16,)> = reader.read(sql, &parameters).await?;
     Ok(days.first().map(|(day,)| Day(*day)))
 }
 
 /// The last closed day of each zone that has one.
-pub(super) async fn last_closed_days(api: &Api) -> Result<HashMap<String, Day>, Refusal> {
+pub(super) async fn last_closed_days(reader: &Reader<'_>) -> Result<HashMap<String, Day>, Refusal> {
     let sql = "SELECT toString(zone) AS name, toUInt16(max(day)) AS day FROM days WHERE what = 'closed' GROUP BY name";
-    read(api, sql.to_owned(), &[]).await.map(by_name)
+    reader.read(sql.to_owned(), &[]).await.map(by_name)
 }
 
 /// What is known of days: which are closed, and since when the visits of an open one are known.
@@ -159,14 +190,14 @@ pub(super) struct Known {
 }
 
 /// What is known of the zone's days from the first of `ranges` to the last.
-pub(super) async fn known(api: &Api, zone: &str, ranges: &[Days]) -> Result<Known, Refusal> {
+pub(super) async fn known(reader: &Reader<'_>, zone: &str, ranges: &[Days]) -> Result<Known, Refusal> {
     let sql = "SELECT toUInt16(day) AS day, max(what = 'closed') = 1 AS closed, \
         toUnixTimestamp64Milli(maxIf(at, what = 'visits')) AS visits_at FROM days \
         WHERE zone = {zone:String} GROUP BY day ORDER BY day";
     let (from, to) = (ranges.iter().map(|days| days.from).min(), ranges.iter().map(|days| days.to).max());
     let (Some(from), Some(to)) = (from, to) else { return Ok(Known::default()) };
     // All of the zone's days, which are never many: so that every question of a page asks for the same.
-    let mut noted: Vec<(u16, u8, i64)> = read(api, sql.to_owned(), &[("zone", text(zone))]).await?;
+    let mut noted: Vec<(u16, u8, i64)> = reader.read(sql.to_owned(), &[("zone", text(zone))]).await?;
     noted.retain(|(day, ..)| (from..=to).contains(&Day(*day)));
     let visits = noted.iter().filter(|(_, closed, visits_at)| *closed == 0 && *visits_at > 0).map(|(.., at)| UnixMillis(*at)).min();
     let closed = noted.iter().filter(|(_, closed, _)| *closed == 1).map(|(day, ..)| Day(*day)).collect();
@@ -195,7 +226,7 @@ pub(super) async fn half_hour(client: &Client, zone: &str, site: &str, (at, toda
 
 /// How many events met which outcome, but for those of `without`.
 pub(super) async fn outcomes(
-    client: &Client,
+    reader: &Reader<'_>,
     (zone, site): (&str, &str),
     days: Days,
     without: &[&str],
@@ -203,6 +234,7 @@ pub(super) async fn outcomes(
     let sql = "SELECT toString(outcomes_daily.reason) AS reason, sum(outcomes_daily.count) AS events FROM outcomes_daily \
         WHERE zone = {zone:String} AND site = {site:String} AND day BETWEEN {from:Date} AND {to:Date} \
         AND reason NOT IN {without:Array(String)} GROUP BY reason ORDER BY events DESC, reason";
-    let query = client.query(sql).param("zone", zone).param("site", site).param("without", without);
-    all(query.param("from", days.from.to_string()).param("to", days.to.to_string())).await
+    let without = Parameter::Texts(without.iter().map(ToString::to_string).collect());
+    let parameters = [("zone", text(zone)), ("site", text(site)), ("without", without), ("from", text(&days.from)), ("to", text(&days.to))];
+    reader.read(sql.to_owned(), &parameters).await
 }

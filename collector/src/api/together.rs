@@ -7,61 +7,58 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::plan::Plan;
 use super::refusal::Refusal;
 
-/// The rows of an answer, each a list of values.
-pub(super) type Rows = Vec<Vec<Value>>;
-
-/// The statements that are wanted now.
+/// The statements that are wanted now, and will have an `Answer`.
 #[derive(Debug, Default)]
-pub(super) struct Together {
-    wanted: Mutex<HashMap<Plan, Wanted>>,
+pub(super) struct Together<Answer> {
+    wanted: Mutex<HashMap<Plan, Wanted<Answer>>>,
 }
 
 /// A statement while anybody wants it.
-#[derive(Clone, Debug)]
-struct Wanted {
+#[derive(Debug)]
+struct Wanted<Answer> {
     /// Whoever runs it holds this.
     turn: Arc<Semaphore>,
     /// The answer of the run that has not begun yet.
-    next: Arc<OnceCell<Result<Arc<Rows>, Refusal>>>,
+    next: Arc<OnceCell<Result<Answer, Refusal>>>,
 }
 
-impl Default for Wanted {
+impl<Answer> Default for Wanted<Answer> {
     fn default() -> Self {
         Self { turn: Arc::new(Semaphore::new(1)), next: Arc::default() }
     }
 }
 
-impl Together {
-    /// The rows of `plan`, from a run of `ask` that begins after this was called.
-    pub(super) async fn rows<Asking>(&self, plan: &Plan, ask: impl FnOnce() -> Asking) -> Result<Arc<Rows>, Refusal>
+impl<Answer: Clone> Together<Answer> {
+    /// The answer of `plan`, from a run of `ask` that begins after this was called.
+    pub(super) async fn answer<Asking>(&self, plan: &Plan, ask: impl FnOnce() -> Asking) -> Result<Answer, Refusal>
     where
-        Asking: Future<Output = Result<Rows, Refusal>>,
+        Asking: Future<Output = Result<Answer, Refusal>>,
     {
         let Wanted { turn, next } = self.joined(plan);
         let run = async {
             let _turn = turn.acquire().await;
             // Whoever comes from here on has come too late for this run.
             self.begun(plan, &next);
-            ask().await.map(Arc::new)
+            ask().await
         };
         // Should the one who runs it go away, another who waits runs it instead.
         next.get_or_init(|| run).await.clone()
     }
 
-    fn joined(&self, plan: &Plan) -> Wanted {
+    fn joined(&self, plan: &Plan) -> Wanted<Answer> {
         let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         // Of what nobody waits for any more only this map has a hold.
         wanted.retain(|_, wanted| Arc::strong_count(&wanted.turn) > 1);
-        wanted.entry(plan.clone()).or_default().clone()
+        let Wanted { turn, next } = wanted.entry(plan.clone()).or_default();
+        Wanted { turn: Arc::clone(turn), next: Arc::clone(next) }
     }
 
-    fn begun(&self, plan: &Plan, run: &Arc<OnceCell<Result<Arc<Rows>, Refusal>>>) {
+    fn begun(&self, plan: &Plan, run: &Arc<OnceCell<Result<Answer, Refusal>>>) {
         let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(wanted) = wanted.get_mut(plan).filter(|wanted| Arc::ptr_eq(&wanted.next, run)) {
             wanted.next = Arc::default();
@@ -73,7 +70,6 @@ impl Together {
 mod tests {
     use std::cell::Cell;
 
-    use serde_json::json;
     use tokio::sync::Notify;
 
     use super::*;
@@ -91,23 +87,19 @@ mod tests {
     }
 
     impl Runs {
-        async fn run(&self) -> Result<Rows, Refusal> {
+        async fn run(&self) -> Result<u64, Refusal> {
             self.begun.set(self.begun.get() + 1);
             let number = self.begun.get();
             self.go.notified().await;
-            Ok(vec![vec![json!(number)]])
+            Ok(number)
         }
-    }
-
-    fn number(answer: Result<Arc<Rows>, Refusal>) -> u64 {
-        answer.unwrap()[0][0].as_u64().unwrap()
     }
 
     #[tokio::test]
     async fn whoever_asks_while_the_same_is_asked_gets_the_next_answer_with_all_others() {
         let (together, runs, other) = (Together::default(), Runs::default(), plan("other"));
         let same = plan("same");
-        let ask = |plan| together.rows(plan, || runs.run());
+        let ask = |plan| together.answer(plan, || runs.run());
         let mut first = std::pin::pin!(ask(&same));
         assert!(polled(first.as_mut()).await.is_none());
         let mut late: Vec<_> = (0..5).map(|_| Box::pin(ask(&same))).collect();
@@ -119,16 +111,16 @@ mod tests {
         assert!(polled(unlike.as_mut()).await.is_none());
         assert_eq!(runs.begun.get(), 2, "another statement does not wait");
         runs.go.notify_one();
-        assert_eq!(number(first.await), 1);
+        assert_eq!(first.await.unwrap(), 1);
         // The one who would run it goes away: another does.
         drop(late.remove(0));
         assert!(polled(late[0].as_mut()).await.is_none());
         assert_eq!(runs.begun.get(), 3, "one run for all who waited");
         runs.go.notify_waiters();
         for late in late {
-            assert_eq!(number(late.await), 3);
+            assert_eq!(late.await.unwrap(), 3);
         }
-        assert_eq!(number(unlike.await), 2);
+        assert_eq!(unlike.await.unwrap(), 2);
         let mut fresh = std::pin::pin!(ask(&same));
         assert!(polled(fresh.as_mut()).await.is_none());
         assert_eq!(runs.begun.get(), 4, "nothing is remembered");
@@ -140,8 +132,8 @@ mod tests {
         let together = Together::default();
         let same = plan("same");
         let fails = || async { Err(Refusal::of(Reason::Unavailable)) };
-        assert_eq!(together.rows(&same, fails).await.unwrap_err().reason, Reason::Unavailable);
-        assert!(together.rows(&same, || async { Ok(Vec::new()) }).await.is_ok(), "the next one asks anew");
+        assert_eq!(together.answer(&same, fails).await.unwrap_err().reason, Reason::Unavailable);
+        assert!(together.answer(&same, || async { Ok(1) }).await.is_ok(), "the next one asks anew");
     }
 
     /// Polls once, and gives what is ready.

@@ -65,7 +65,7 @@ pub fn figures(millions: u64) -> io::Result<Vec<Figure>> {
     let mut figures = made(&setup, millions)?;
     let setup = setup.on_stage(NOON);
     let headcount = with_tables(&setup);
-    figures.extend(asked(&headcount, millions)?);
+    figures.extend(asked(&headcount, &setup.database(), millions)?);
     headcount.stop();
     Ok(figures)
 }
@@ -159,22 +159,75 @@ async fn lived(client: &Client, day: &ZoneDay, events: u64, closes: bool, engine
     Ok(())
 }
 
-/// Every question of the first page, then the page as a whole: one after the other, then all at once over a browser's connections.
-fn asked(headcount: &Collector, millions: u64) -> io::Result<Vec<Figure>> {
+/// What happened in the tables since the page was asked for last. The collector remembers answers until then.
+#[derive(Clone, Copy)]
+enum Since {
+    /// All of them hold something else: nothing that is remembered holds good.
+    Everything,
+    /// An event arrived, as it does every second: of today nothing holds good.
+    AnEvent,
+    Nothing,
+}
+
+impl Since {
+    const ALL: [(&str, Self); 3] = [
+        ("nothing remembered", Self::Everything),
+        ("an event has arrived since", Self::AnEvent),
+        ("nothing has changed since", Self::Nothing),
+    ];
+
+    /// Lets it happen, to a site that nobody asks about.
+    async fn happen(self, client: &Client) -> io::Result<()> {
+        const EVENT: &str = "INSERT INTO events (zone, day, site, time, kind, visitor) SELECT 'UTC', {day:Date}, 'another.example', {day:Date}, 'pageview', 1";
+        const VISIT: &str = "INSERT INTO sessions (zone, day, site, visitor) SELECT 'UTC', {day:Date}, 'another.example', 1";
+        const CELL: &str =
+            "INSERT INTO rollup_closed (zone, day, site, span, dimension) SELECT 'UTC', {day:Date}, 'another.example', 'day', 'all'";
+        const LINE: &str = "INSERT INTO days (zone, day, what) SELECT 'Asia/Tokyo', {day:Date}, 'visits'";
+        const REFUSAL: &str = "INSERT INTO outcomes_daily (zone, day, site) SELECT 'UTC', {day:Date}, 'another.example'";
+        let statements: &[(&str, u16)] = match self {
+            Self::Everything => &[(EVENT, 0), (EVENT, 1), (VISIT, 0), (VISIT, 1), (CELL, OPEN), (LINE, 0), (REFUSAL, 0)],
+            Self::AnEvent => &[(EVENT, 0)],
+            Self::Nothing => &[],
+        };
+        for (sql, back) in statements {
+            client.query(sql).param("day", Day(TODAY.0 - back).to_string()).execute().await.map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+}
+
+/// Every question of the first page by itself, with nothing remembered; then the page as a whole: all at once over a browser's connections.
+fn asked(headcount: &Collector, client: &Client, millions: u64) -> io::Result<Vec<Figure>> {
     let mut figures = Vec::new();
     let office = Office::of(headcount);
+    let engine = engine_of(headcount)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for range in ["30d", "today", "12months"] {
-        let mut whole = Vec::new();
         let mut asker = office.connect()?;
         for (name, question) in page(range) {
-            let times =
-                (0..ASKED).map(|turn| asker.ask(&question(SITES[turn % SITES.len()])).map(millis)).collect::<io::Result<Vec<f64>>>()?;
+            let mut times = Vec::new();
+            for turn in 0..ASKED {
+                runtime.block_on(Since::Everything.happen(client))?;
+                times.push(millis(asker.ask(&question(SITES[turn % SITES.len()]))?));
+            }
             figures.extend(pair(&format!("{millions} million events, {range}, {name}"), times));
         }
-        for turn in 0..ASKED {
-            whole.push(millis(at_once(&office, range, SITES[turn % SITES.len()])?));
+        for (what, since) in Since::ALL {
+            let (mut whole, mut spent) = (Vec::new(), 0);
+            // Whatever was asked before is known where it may be.
+            for site in SITES {
+                at_once(&office, range, site)?;
+            }
+            for turn in 0..ASKED {
+                runtime.block_on(since.happen(client))?;
+                let begun = process::cpu_micros(engine)?;
+                whole.push(millis(at_once(&office, range, SITES[turn % SITES.len()])?));
+                spent += process::cpu_micros(engine)? - begun;
+            }
+            let name = format!("{millions} million events, {range}, the whole first page, {what}");
+            figures.extend(pair(&name, whole));
+            figures.push(Figure::new(&format!("{name}: CPU of the engine, ms"), vec![as_float(spent) / 1e3 / as_float(ASKED as u64)]));
         }
-        figures.extend(pair(&format!("{millions} million events, {range}, the whole first page"), whole));
     }
     Ok(figures)
 }
