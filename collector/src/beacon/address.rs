@@ -59,10 +59,21 @@ fn parse<'a>(text: &'a str, site: &Site) -> Result<Narrowed<'a>, Refused> {
     let rest = rest.split('#').next().unwrap_or_default();
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     let mut address = Narrowed { page: Page { host, path: if path.is_empty() { "/" } else { path }.into() }, ..Narrowed::default() };
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        address.parameter(name, value, site);
+    for parameter in query.split('&') {
+        if let Some((name, value)) = decoded(parameter) {
+            address.parameter(name, value, site);
+        }
     }
     Ok(address)
+}
+
+/// One parameter of a query (WHATWG URL, application/x-www-form-urlencoded); `None` between two `&`. Most have nothing to decode.
+fn decoded(parameter: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+    if parameter.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+        return form_urlencoded::parse(parameter.as_bytes()).next();
+    }
+    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+    (!parameter.is_empty()).then_some((name.into(), value.into()))
 }
 
 impl<'a> Narrowed<'a> {

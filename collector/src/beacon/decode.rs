@@ -13,15 +13,15 @@ use crate::privacy::raw::{ClientIp, RawId, RawUserAgent};
 use crate::site::Site;
 
 /// Judges every known field and narrows what is kept. `read` is the first fault that was found while the fields were collected.
-pub(super) fn decode<'a>(mut fields: Fields<'a>, read: Result<(), Refusal>, context: &Context<'a>) -> Result<Decoded<'a>, Unread<'a>> {
-    let site = site(&mut fields, context);
+pub(super) fn decode<'a>(fields: &mut Fields<'a>, read: Result<(), Refusal>, context: &Context<'a>) -> Result<Decoded<'a>, Unread<'a>> {
+    let site = site(fields, context);
     if let Err(refusal) = read {
         // Of two sites neither is told.
         let told = site.ok().filter(|_| refusal.field != Some(Known::Site.label()));
         return Err(Unread { site: told, refusal });
     }
     let site = site?;
-    of_site(site, &mut fields, context).map_err(|refusal| Unread { site: Some(site), refusal })
+    of_site(site, fields, context).map_err(|refusal| Unread { site: Some(site), refusal })
 }
 
 fn of_site<'a>(site: &'a Site, fields: &mut Fields<'a>, context: &Context<'a>) -> Result<Decoded<'a>, Refusal> {

@@ -77,7 +77,7 @@ pub(super) fn event<'a>(text: &'a str, context: &Context<'a>) -> Result<Decoded<
     let read = Object { fields: &mut fields, verdict: &mut verdict }.deserialize(&mut reader).and_then(|()| reader.end());
     // What cannot be read as a whole has no fields to find fault with.
     read.map_err(|_| Refused::Unreadable)?;
-    decode(fields, verdict, context)
+    decode(&mut fields, verdict, context)
 }
 
 /// An array of at most `most` items; `None` when there are more, which are read on but not kept.

@@ -37,7 +37,7 @@ pub fn event<'a>(query: &'a str, context: &Context<'a>) -> Result<Decoded<'a>, U
         };
         verdict = verdict.and(judged);
     }
-    decode(fields, verdict, context)
+    decode(&mut fields, verdict, context)
 }
 
 fn without_prefix(name: Cow<'_, str>) -> Option<Cow<'_, str>> {

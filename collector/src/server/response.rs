@@ -156,7 +156,7 @@ pub(super) fn answer(protocol: Protocol, answer: Answer) -> Answered {
 
 fn taken(protocol: Protocol) -> Answered {
     match protocol {
-        Protocol::Beacon | Protocol::Batch => plain(StatusCode::NO_CONTENT),
+        Protocol::Beacon | Protocol::Batch => with_headers(StatusCode::NO_CONTENT, &TAKEN),
         Protocol::Pixel => {
             let mut response = plain(StatusCode::OK);
             *response.body_mut() = Full::new(Bytes::from_static(PIXEL));
@@ -175,7 +175,15 @@ fn tell(headers: &mut HeaderMap, outcome: Outcome) {
 
 pub(super) const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// The headers that every public answer has: open to any origin, never with credentials, not stored. Copied, they need not be hashed again.
+/// The only header of the answer to a beacon that was taken. The answer to a POST is not stored unless it says for how long (RFC 9111, section 3), and where there is no
+/// body there is no type to guess.
+static TAKEN: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let mut headers = HeaderMap::with_capacity(1);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers
+});
+
+/// The headers that every other public answer has: open to any origin, never with credentials, not stored. Copied, they need not be hashed again.
 static EVERYWHERE: LazyLock<HeaderMap> = LazyLock::new(|| {
     let mut headers = HeaderMap::with_capacity(6);
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
@@ -186,9 +194,13 @@ static EVERYWHERE: LazyLock<HeaderMap> = LazyLock::new(|| {
 
 /// An answer without a body.
 pub(super) fn plain(status: StatusCode) -> Answered {
+    with_headers(status, &EVERYWHERE)
+}
+
+fn with_headers(status: StatusCode, headers: &HeaderMap) -> Answered {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
-    response.headers_mut().clone_from(&EVERYWHERE);
+    response.headers_mut().clone_from(headers);
     response
 }
 

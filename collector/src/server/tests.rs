@@ -254,10 +254,8 @@ async fn an_accepted_beacon_is_answered_bare_and_open_to_any_origin() {
         let exchange =
             server.exchange(format!("{POST}Origin: https://b\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}").as_bytes()).await;
         let lower = exchange.answer.to_lowercase();
-        for header in ["access-control-allow-origin: *", "cache-control: no-store", "x-content-type-options: nosniff"] {
-            assert!(lower.contains(header), "{header}");
-        }
-        for header in ["set-cookie", "allow-credentials", "private-network", "server:"] {
+        assert!(lower.contains("access-control-allow-origin: *"));
+        for header in ["set-cookie", "cache-control", "content-", "allow-credentials", "private-network", "server:"] {
             assert!(!lower.contains(header), "{header}");
         }
         assert!(lower.ends_with("\r\n\r\n"));

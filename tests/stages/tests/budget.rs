@@ -22,18 +22,18 @@ const TOLERANCE: f64 = 0.04;
 /// Form, measure, instructions an event, allocations an event. A measure holds those before it, up to `encode`; `worker` is the whole of
 /// [`headcount::worker`] with its log, from the arrival to the answer.
 const BUDGET: &[(&str, &str, f64, f64)] = &[
-    ("single", "decode", 16_340.0, 1.0),
-    ("single", "consent", 16_660.0, 1.0),
-    ("single", "privacy", 38_050.0, 1.0),
-    ("single", "enrich", 39_300.0, 1.0),
-    ("single", "encode", 42_690.0, 1.0),
-    ("single", "worker", 46_200.0, 2.2),
-    ("batch", "decode", 18_450.0, 0.02),
-    ("batch", "consent", 18_750.0, 0.02),
-    ("batch", "privacy", 34_520.0, 0.02),
-    ("batch", "enrich", 36_540.0, 0.02),
-    ("batch", "encode", 38_250.0, 0.02),
-    ("batch", "worker", 39_170.0, 0.05),
+    ("single", "decode", 15_530.0, 1.0),
+    ("single", "consent", 15_870.0, 1.0),
+    ("single", "privacy", 37_070.0, 1.0),
+    ("single", "enrich", 38_290.0, 1.0),
+    ("single", "encode", 41_700.0, 1.0),
+    ("single", "worker", 45_190.0, 2.2),
+    ("batch", "decode", 17_650.0, 0.02),
+    ("batch", "consent", 17_970.0, 0.02),
+    ("batch", "privacy", 33_570.0, 0.02),
+    ("batch", "enrich", 35_570.0, 0.02),
+    ("batch", "encode", 37_040.0, 0.02),
+    ("batch", "worker", 38_190.0, 0.05),
 ];
 
 /// What one measure came to, for one event.
