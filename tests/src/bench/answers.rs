@@ -1,41 +1,50 @@
 //! Time as a visitor sees it: how long an answer takes while half of what the server can do is asked of it, and how soon the first event is accepted.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::costs::{AGENTS, BATCH_CONNECTIONS, CONNECTIONS, drained, engine_of};
 use super::load::Load;
 use super::report::Figure;
-use super::rig::{self, ALONE, CONFIG, ROUND, ROUNDS, as_float, millis};
+use super::rig::{self, ALONE, Baseline, CONFIG, ROUND, ROUNDS, as_float, millis};
 use super::{bodies, process};
 use crate::collector::Setup;
 
 /// How long batches are sent at half of saturation.
 const SUSTAINED: Duration = Duration::from_mins(5);
 
-/// Quantiles of the answers at half of the measured saturation: of the collector alone, and with the engine on the same core.
+/// Quantiles of the answers at half of the measured saturation: of bare hyper, of the collector alone, and with the engine on the same core.
 pub fn latency() -> io::Result<Vec<Figure>> {
-    let mut figures = Vec::new();
+    let bare = Baseline::start()?;
+    let mut figures = quantiles("bare hyper", bare.target().address)?;
+    drop(bare);
     for (config, what) in [(ALONE, "nothing else on its core"), (CONFIG, "its engine on the same core")] {
         let setup = Setup::new("bench", config);
         let headcount = rig::start(&setup)?;
-        let mut load = Load::connect(headcount.public(), bodies::beacons(AGENTS, false), CONNECTIONS)?;
-        let (mut rates, mut half, mut most) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            let saturated = load.run(ROUND)?;
-            rig::taken(&saturated)?;
-            let per_second = as_float(saturated.answered) / ROUND.as_secs_f64();
-            let outcome = load.paced(ROUND, per_second / 2.0)?;
-            rig::taken(&outcome)?;
-            rates.push(per_second);
-            half.push(millis(outcome.quantile(0.5)));
-            most.push(millis(outcome.quantile(0.99)));
-        }
-        figures.push(Figure::new(&format!("POST /e, {what}: requests per second at saturation"), rates));
-        figures.push(Figure::new(&format!("POST /e, {what}: p50 at 50 % load, ms"), half));
-        figures.push(Figure::new(&format!("POST /e, {what}: p99 at 50 % load, ms"), most));
+        figures.extend(quantiles(what, headcount.public())?);
     }
     Ok(figures)
+}
+
+fn quantiles(what: &str, server: SocketAddr) -> io::Result<Vec<Figure>> {
+    let mut load = Load::connect(server, bodies::beacons(AGENTS, false), CONNECTIONS)?;
+    let (mut rates, mut half, mut most) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let saturated = load.run(ROUND)?;
+        rig::taken(&saturated)?;
+        let per_second = as_float(saturated.answered) / ROUND.as_secs_f64();
+        let outcome = load.paced(ROUND, per_second / 2.0)?;
+        rig::taken(&outcome)?;
+        rates.push(per_second);
+        half.push(millis(outcome.quantile(0.5)));
+        most.push(millis(outcome.quantile(0.99)));
+    }
+    Ok(vec![
+        Figure::new(&format!("POST /e, {what}: requests per second at saturation"), rates),
+        Figure::new(&format!("POST /e, {what}: p50 at 50 % load, ms"), half),
+        Figure::new(&format!("POST /e, {what}: p99 at 50 % load, ms"), most),
+    ])
 }
 
 /// From the process to the first accepted event, on an empty folder and on one that was used before. The engine is still loading then.

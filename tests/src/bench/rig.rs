@@ -14,10 +14,12 @@ pub const ROUNDS: usize = 5;
 /// How long the load of one round lasts.
 pub const ROUND: Duration = Duration::from_secs(4);
 /// One worker: the server has one core.
-pub const CONFIG: &str = "[public]\nworkers = 1\n[log]\nlevel = \"warn\"\n";
+///
+/// The site is declared, as an owner's is: the one that is there without a configuration tells each page what became of its event.
+pub const CONFIG: &str = "[public]\nworkers = 1\n[log]\nlevel = \"warn\"\n[[site]]\nid = \"localhost\"\n";
 /// The same with nobody to deliver to: nothing but the collector is measured.
-pub const ALONE: &str =
-    "[public]\nworkers = 1\n[log]\nlevel = \"error\"\n[clickhouse]\nurl = \"http://127.0.0.1:1\"\n[spool]\nmax_bytes = 17179869184\n";
+pub const ALONE: &str = "[public]\nworkers = 1\n[log]\nlevel = \"error\"\n[clickhouse]\nurl = \"http://127.0.0.1:1\"\n[spool]\nmax_bytes = 17179869184\n\
+    [[site]]\nid = \"localhost\"\n";
 /// Where servers run.
 pub const SERVER_CORE: &str = "0";
 /// Where the load runs.
