@@ -248,15 +248,15 @@ pub(super) enum Whole {
     Property(usize),
 }
 
-/// The cells of open days, folded.
+/// The cells of open days, folded. Only the states of those that are not named are put together: the others are counted once.
 pub(super) fn folded(cells: &str, weight: Weight, whole: Whole, needed: &Needed) -> String {
     let among = |state: &str| format!("uniqCombined64MergeIf(14)({state}, NOT named) OVER days");
     let fewer = |heads: &str, visit_heads: &str| format!("if({visit_heads} = 0, {heads}, least({heads}, {visit_heads}))");
     let (own, rest) = match weight {
         Weight::Entries => ("entries".to_owned(), "sumIf(entries, NOT named) OVER days".to_owned()),
-        Weight::Visitors => ("finalizeAggregation(heads)".to_owned(), among("heads")),
+        Weight::Visitors => ("heads_of_cell".to_owned(), among("heads")),
         Weight::VisitorsOfBoth => {
-            let own = fewer("finalizeAggregation(heads)", "finalizeAggregation(visit_heads)");
+            let own = fewer("heads_of_cell", "finalizeAggregation(visit_heads)");
             (own, fewer(&among("heads"), &among("visit_heads")))
         }
     };
@@ -268,12 +268,12 @@ pub(super) fn folded(cells: &str, weight: Weight, whole: Whole, needed: &Needed)
     format!(
         "SELECT ranked.day AS day, '' AS at_hour, multiIf(kept, value1, shown, '{other}', '{HIDDEN}') AS name1, \
          multiIf(kept, value2, shown, '{other}', '{HIDDEN}') AS name2, toUInt8(NOT kept) AS cut, \
-         uniqCombined64Merge(14)(ranked.heads) AS visitors{columns} FROM \
+         if(cut = 0, max(ranked.heads_of_cell), uniqCombined64MergeIf(14)(ranked.heads, NOT kept)) AS visitors{columns} FROM \
          (SELECT *, named AND NOT (place = 1 AND small > 0 AND rest < {{threshold:UInt64}}) AS kept, \
          names > 0 OR rest >= {{threshold:UInt64}} AS shown FROM \
          (SELECT *, countIf(NOT named) OVER days AS small, countIf(named) OVER days AS names, {rest} AS rest, \
          row_number() OVER (PARTITION BY day{part}, named ORDER BY weight, value1, value2) AS place FROM \
-         (SELECT *, {own} AS weight, weight >= {{threshold:UInt64}} AND value1 != '{OTHER}' AND value2 != '{OTHER}' AS named \
+         (SELECT *, finalizeAggregation(heads) AS heads_of_cell, {own} AS weight, weight >= {{threshold:UInt64}} AND value1 != '{OTHER}' AND value2 != '{OTHER}' AS named \
          FROM ({cells}) AS cell) AS weighed WINDOW days AS (PARTITION BY day{part})) AS placed) AS ranked \
          GROUP BY day, at_hour, name1, name2, cut"
     )
