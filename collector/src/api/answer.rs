@@ -3,11 +3,12 @@
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::plan::{Audience, Facts, Identities, of_totals, plan};
+use super::plan::{Audience, Facts, Identities, Plan, cells, of_totals, plan};
 use super::question::{Days, Dimension, Form, Interval, Metric, Query, Values};
 use super::reach;
 use super::refusal::{Reason, Refusal};
 use super::sites::identities;
+use super::summed::Summing;
 use super::{Api, read, tables};
 use crate::access::Access;
 use crate::limits::SHARE_K;
@@ -128,6 +129,22 @@ struct Asked<'a> {
     facts: &'a Facts,
 }
 
+/// How a question is answered: by one statement, or by several that make cells.
+#[derive(Clone, Debug)]
+enum Planned {
+    Whole(Plan),
+    Cells(Vec<Plan>),
+}
+
+impl Planned {
+    fn of(query: &Query, days: Days, facts: &Facts) -> Result<Self, Refusal> {
+        Ok(match cells(query, days, facts)? {
+            Some(plans) => Self::Cells(plans),
+            None => Self::Whole(plan(query, days, facts)?),
+        })
+    }
+}
+
 /// The figures of one range.
 struct Figures {
     rows: Vec<Vec<Value>>,
@@ -140,14 +157,14 @@ struct Figures {
 
 impl Asked<'_> {
     async fn figures(&self, days: Days) -> Result<Figures, Refusal> {
-        let own = plan(self.query, days, self.facts)?;
         let totals = of_totals(self.query);
         // Who has reached two goals is in both: they have no sum.
         let adds_up = reach::dimension(self.query).is_none();
-        let of_totals = if adds_up { plan(&totals, days, self.facts) } else { Err(Refusal::of(Reason::NotStored)) };
-        let (mut rows, sums) = tokio::try_join!(self.reader.rows(&own), async {
-            match &of_totals {
-                Ok(plan) => self.reader.rows(plan).await,
+        let of_totals = if adds_up { Planned::of(&totals, days, self.facts) } else { Err(Refusal::of(Reason::NotStored)) };
+        let own = Planned::of(self.query, days, self.facts)?;
+        let (mut rows, sums) = tokio::try_join!(self.rows(own, self.query, days), async {
+            match of_totals.clone() {
+                Ok(planned) => self.rows(planned, &totals, days).await,
                 Err(_) => Ok(Vec::new()),
             }
         })?;
@@ -159,6 +176,22 @@ impl Asked<'_> {
             folded |= row.pop() == Some(json!(1));
         }
         Ok(Figures { rows, totals: self.totals(sums, &totals.metrics), folded, has_more, summed: of_totals.is_ok() })
+    }
+
+    /// The rows of `query`, which is this question or the one about its totals.
+    async fn rows(&self, planned: Planned, query: &Query, days: Days) -> Result<tables::Rows, Refusal> {
+        match planned {
+            Planned::Whole(plan) => self.reader.rows(&plan).await,
+            Planned::Cells(plans) => {
+                let mut summing = Summing::new(query, days, self.facts);
+                // One after the other: delivery finds room however many questions there are.
+                for plan in &plans {
+                    let cells = self.reader.rows(plan).await?;
+                    summing.add(cells).ok_or_else(|| Refusal::of(Reason::Unavailable))?;
+                }
+                Ok(summing.rows())
+            }
+        }
     }
 
     /// One row of metrics, from rows of those that are `told`. Amounts of several currencies have no sum; what is too small to be shown, or not stored, is null.

@@ -83,6 +83,17 @@ fn back(day: Day, span: Span) -> Day {
     Day::of(day.date().saturating_sub(span))
 }
 
+impl Interval {
+    /// The first day of the part that `day` is in.
+    pub(super) fn first_of_part(self, day: Day) -> Day {
+        match self {
+            Self::Hour | Self::Day => day,
+            Self::Week => week_of(day),
+            Self::Month => Day::of(day.date().first_of_month()),
+        }
+    }
+}
+
 impl Days {
     /// How many.
     pub(super) fn count(self) -> u16 {
@@ -120,9 +131,7 @@ impl Days {
                     (0..=last).map(move |hour| (format!("{day}T{hour:02}"), Self { from: day, to: day }))
                 })
                 .collect(),
-            Interval::Day => self.divided(|day| day),
-            Interval::Week => self.divided(week_of),
-            Interval::Month => self.divided(|day| Day::of(day.date().first_of_month())),
+            Interval::Day | Interval::Week | Interval::Month => self.divided(|day| interval.first_of_part(day)),
         }
     }
 

@@ -11,17 +11,20 @@
 //! | closed | one dimension, or two that are stored together; a filter counts as one | `rollup_closed` |
 //! | closed, for everybody | one dimension at most; a filter counts as one | `rollup_closed`, its cells of single days |
 
+mod cells;
 mod public;
+
+pub(crate) use cells::cells;
 
 use super::question::{Days, Dimension, Filter, Form, HOUR, Interval, Keeps, Metric, Query, Values};
 use super::reach;
 use super::refusal::{Reason, Refusal};
-use super::template::{self, Amounts, Hours, Needed, Operand, Tells, Weight, Whole};
+use super::template::{self, Amounts, Hours, Operand, Tells, Weight, Whole};
 use crate::access::Access;
 use crate::clock::Day;
 use crate::leak;
 use crate::site::declared::Declared;
-use crate::store::closing::{EVENT_PROPERTY, Pair, SUMS};
+use crate::store::closing::{EVENT_PROPERTY, Pair};
 use crate::store::rollup::ALL;
 
 /// What is known of the site before a question about it is planned.
@@ -94,7 +97,7 @@ pub(crate) fn plan(query: &Query, days: Days, facts: &Facts) -> Result<Plan, Ref
     if reach::dimension(query).is_none() && query.metrics.contains(&Metric::ConversionRate) {
         return Err(Refusal::at("metrics", Reason::NotStored));
     }
-    let mut planning = Planning { query, days, facts, parameters: Vec::new() };
+    let mut planning = Planning::new(query, days, facts);
     let sql = planning.sql()?;
     Ok(Plan { sql, parameters: planning.parameters })
 }
@@ -114,32 +117,17 @@ pub(super) struct Planning<'a> {
     parameters: Vec<(String, Parameter)>,
 }
 
+impl<'a> Planning<'a> {
+    pub(super) fn new(query: &'a Query, days: Days, facts: &'a Facts) -> Self {
+        Self { query, days, facts, parameters: Vec::new() }
+    }
+}
+
 impl Planning<'_> {
     fn sql(&mut self) -> Result<String, Refusal> {
-        let (closed, open): (Vec<Day>, Vec<Day>) = self.days.iter().partition(|day| self.facts.closed.contains(day));
-        self.text("zone", &self.facts.zone);
-        self.text("site", &self.facts.site);
-        let needed = self.needed();
-        let mut parts = Vec::new();
-        let reached = reach::dimension(self.query);
-        if self.facts.audience == Audience::Public {
-            self.bind("closed", Parameter::Texts(closed.iter().map(Day::to_string).collect()));
-            parts.push(self.public()?);
-        } else if !open.is_empty() {
-            self.bind("open", Parameter::Texts(open.iter().map(Day::to_string).collect()));
-            match reached {
-                Some(own) => parts.push(self.reached_of_open(own)),
-                None if self.is_whole_site() => parts.extend(self.whole_site()),
-                None => parts.push(self.open()),
-            }
-        }
-        if !closed.is_empty() && self.facts.audience == Audience::Analysts {
-            self.bind("closed", Parameter::Texts(closed.iter().map(Day::to_string).collect()));
-            match reached {
-                Some(own) => parts.extend(self.reached_of_closed(own)?),
-                None => parts.push(self.closed()?),
-            }
-        }
+        let (closed, open) = self.days_by_state();
+        let mut parts: Vec<String> = self.cells(&closed, &open)?.into_iter().map(|(_, sql)| sql).collect();
+        let (needed, reached) = (self.needed(), reach::dimension(self.query));
         if self.is_whole_site() {
             self.bind_parts();
             parts.push(template::nothing(&needed));
@@ -153,18 +141,8 @@ impl Planning<'_> {
         Ok(template::figures(&summed, &columns, (&order, which), self.money()))
     }
 
-    /// What the figures are made of, and what decides which cells are shown.
-    pub(super) fn needed(&self) -> Needed {
-        let ids = self.facts.ids == Identities::OfADay;
-        let reached = reach::dimension(self.query).is_some();
-        let figures = self.query.metrics.iter().flat_map(|metric| metric.sums(ids)).copied();
-        let weight = (!ids).then_some("entries");
-        let wanted: Vec<&str> = figures.chain(weight).chain(reached.then_some("visits")).collect();
-        Needed { sums: SUMS.iter().copied().filter(|sum| wanted.contains(sum)).collect(), money: self.money() }
-    }
-
     /// Neither dimensions nor filters: no attribute, so no threshold.
-    fn is_whole_site(&self) -> bool {
+    pub(super) fn is_whole_site(&self) -> bool {
         self.query.dimensions.is_empty() && self.query.filters.is_empty()
     }
 
@@ -183,12 +161,6 @@ impl Planning<'_> {
             Identities::OfADay => (Weight::Visitors, k),
             Identities::None => (Weight::Entries, 2 * k),
         }
-    }
-
-    /// The whole site's open days.
-    fn whole_site(&mut self) -> Vec<String> {
-        self.text("dimension", if self.hours() == Hours::Each { HOUR } else { ALL });
-        template::whole_site(self.hours(), self.tells_visits(), &self.needed())
     }
 
     /// Whether figures of visits are asked for, of a site that has any.

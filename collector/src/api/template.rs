@@ -8,6 +8,9 @@
 //! 3. **Sums** over the days of each part of the range.
 //! 4. **Figures**: ratios of sums, in order, as many as were asked for.
 //!
+//! The last two steps are this program's own where that can be ([`super::summed`]): then closed days and open ones are asked for apart, and nothing that is known of
+//! closed ones is asked for again because an event arrived.
+//!
 //! ClickHouse needs much longer to understand such a statement than to read finished figures: tens of milliseconds, in proportion to the columns of every select. So
 //! only those figures travel that are asked for ([`Needed`]), and the whole site, which has nothing to fold, skips the second step.
 //!
@@ -22,6 +25,9 @@ pub(super) const OTHER: &str = "(other)";
 
 /// The value of a day's cells that are too few to be shown even together. No text of an event is this: texts hold no control characters.
 pub(super) const HIDDEN: &str = r"\x01";
+
+/// The same as it arrives.
+pub(super) const HIDDEN_VALUE: &str = "\x01";
 
 /// What `cut` is where a row holds the rest of closed days: its visitors cannot be told. 1 is a row whose cells were folded, 0 a named one.
 pub(super) const BEYOND: u8 = 2;
