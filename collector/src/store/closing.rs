@@ -301,7 +301,8 @@ pub(super) fn pair_of_goals(reached: &Reached, two: &'static str) -> String {
 fn rounded((one, two): Pair, parts: &[String]) -> String {
     let rounded = |(lot, count): (usize, &&str)| {
         let sum = format!("sum(cell.{count})");
-        format!("toUInt64(intDiv({sum}, n) * n + if(rand64({lot}) % n < {sum} % n, n, 0)) AS {count}")
+        let one = if *count == "visitors" { "n" } else { "whole" };
+        format!("toUInt64(intDiv({sum}, {one}) * n + if(rand64({lot}) % {one} < {sum} % {one}, n, 0)) AS {count}")
     };
     let rounded = COUNTS.iter().enumerate().map(rounded).collect::<Vec<_>>().join(", ");
     // The names of the columns decide, not their order.
