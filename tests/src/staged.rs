@@ -50,7 +50,9 @@ fn serve(now: UnixMillis) -> ExitCode {
         let running = Running::start(config, clock.clone()).expect("the collector starts");
         say(&format!("visitors  {}\noperator  {}", running.visitors_url(), running.operators_link()));
         std::thread::spawn(move || follow(&clock));
-        while signals.next().await != Order::Stop {}
+        while signals.next().await == Order::Reload {
+            running.follow(&Config::load(&overrides(), &Surroundings::of_process()).expect("a configuration"));
+        }
         running.stop().await.expect("the collector ends in order");
     });
     ExitCode::SUCCESS

@@ -212,7 +212,7 @@ fn is_guarded(collector: &Collector, link: &str) {
     assert_eq!(http::send(collector.public(), "DELETE", link, &[], b"").unwrap().status, 405);
 }
 
-/// It ends with its own word, and was nobody else's.
+/// It ends with the site's word and with its own, and was nobody else's.
 fn ends(setup: &Setup, collector: &Collector, link: &str) {
     let refused = |what: &str, link: &str| {
         for path in [link.to_owned(), format!("{link}/v1/sites")] {
@@ -225,6 +225,16 @@ fn ends(setup: &Setup, collector: &Collector, link: &str) {
     refused("the operator's token", &format!("/share/{}", collector.token()));
     let bearer = format!("Authorization: Bearer {}", &link[7..]);
     assert_eq!(http::send(collector.private(), "GET", "/v1/sites", &[&bearer], b"").unwrap().status, 401, "and it is no token");
+    // As soon as the site allows links no more, it is over, and as soon as it does again it is not: the page, the sites and the figures.
+    for (allowed, status) in [("false", 404), ("true", 200)] {
+        setup.configure(&CONFIG.replace("share = true", &format!("share = {allowed}")));
+        collector.signal("HUP");
+        collector.wait_until("the new configuration", |collector| (get(collector, link).status == status).then_some(()));
+        assert_eq!((get(collector, &format!("{link}/v1/sites")).status, asked(collector, link, json!({})).status), (status, status));
+        if status == 404 {
+            refused("a link of a site that allows none", link);
+        }
+    }
     let id = setup.run(&["share", "ls"]).1.lines().nth(1).unwrap().split('\t').next().unwrap().to_owned();
     assert!(setup.run(&["share", "revoke", &id]).0.success());
     refused("a link that was revoked", link);
