@@ -319,6 +319,8 @@ pub const LEFT_AGAIN_INTERVAL: Duration = Duration::from_mins(1);
 pub const ORDER_PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at a batch that is held because the database shows what cannot be explained, or because its file cannot be read.
 pub const SINK_HELD_INTERVAL: Duration = Duration::from_mins(5);
+/// Between two looks at whether the open rollup is what it should be, while segments are delivered.
+pub const SINK_DRIFT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Without an event for longer than this, the next one begins a new visit.
 pub const VISIT_GAP: Duration = Duration::from_mins(30);

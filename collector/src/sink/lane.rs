@@ -14,12 +14,13 @@ use super::progress::{Blame, Happened, Others, Progress, Step, Verdict};
 use super::reconcile::{self, Found};
 use crate::clock::Clock;
 use crate::leak;
-use crate::limits::{SINK_DIVISIONS, SINK_HELD_INTERVAL, SINK_WAIT_MAX, SINK_WAIT_MIN};
+use crate::limits::{SINK_DIVISIONS, SINK_DRIFT_INTERVAL, SINK_HELD_INTERVAL, SINK_WAIT_MAX, SINK_WAIT_MIN};
 use crate::row::Table;
 use crate::spool::divide::Undivided;
 use crate::spool::format::Header;
 use crate::spool::{Sealed, Spool};
-use crate::store::database::{Line, Target};
+use crate::store::database::{Incarnation, Line, Target};
+use crate::store::drift;
 use crate::store::errors::{Class, Failure};
 
 /// A segment and what is known of the attempts to deliver it.
@@ -100,12 +101,14 @@ pub(super) struct Lane {
     pieces: VecDeque<Segment>,
     /// Segments that would hold up the others, and when to look again.
     held: VecDeque<(Segment, Instant)>,
+    /// In which life of ClickHouse, and when, the open rollup was last found to be what it should be.
+    whole: Option<(Incarnation, Instant)>,
 }
 
 impl Lane {
     pub(super) fn new(target: Target, spool: Arc<Spool>, table: Table, metrics: Arc<Metrics>) -> Self {
         let backoff = Backoff::default();
-        Self { target, spool, table, metrics, backoff, refused_in_a_row: 0, pieces: VecDeque::new(), held: VecDeque::new() }
+        Self { target, spool, table, metrics, backoff, refused_in_a_row: 0, pieces: VecDeque::new(), held: VecDeque::new(), whole: None }
     }
 
     /// Delivers what comes, until the queue is closed and empty. Held segments stay in the spool then.
@@ -139,7 +142,13 @@ impl Lane {
         loop {
             self.target.available().await?;
             let verdict = match self.target.line().await {
-                Ok(line) => self.advance(&mut segment, &line).await,
+                Ok(line) => match self.look(&line).await {
+                    Ok(()) => self.advance(&mut segment, &line).await,
+                    Err(failure) => {
+                        self.failed(&mut segment, failure);
+                        Verdict::Again
+                    }
+                },
                 Err(failure) => {
                     self.failed(&mut segment, failure);
                     Verdict::Again
@@ -154,6 +163,16 @@ impl Lane {
             }
         }
         Some(())
+    }
+
+    /// Looks whether what is inserted will be counted, in every life of ClickHouse and now and then.
+    async fn look(&mut self, line: &Line) -> Result<(), Failure> {
+        let now = Clock::monotonic();
+        let is_known = self.whole.is_some_and(|(life, at)| life == line.incarnation && now.duration_since(at) < SINK_DRIFT_INTERVAL);
+        match self.table {
+            Table::Events if !is_known => drift::look(&line.client).await.inspect(|()| self.whole = Some((line.incarnation, now))),
+            Table::Events | Table::Outcomes => Ok(()),
+        }
     }
 
     /// Takes one step after the other over the line, until a pause is due or the segment's end.

@@ -6,6 +6,7 @@ pub mod closing;
 pub mod database;
 pub mod days;
 pub mod delete;
+pub mod drift;
 pub mod engine;
 pub mod errors;
 pub mod export;
