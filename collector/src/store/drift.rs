@@ -6,8 +6,8 @@
 
 use clickhouse::Client;
 
-use super::client::within;
 use super::errors::Failure;
+use super::query::one;
 use super::rollup::VIEW;
 
 /// The columns of `rollup_open`, in order: some statements fill it by their places.
@@ -43,7 +43,7 @@ pub async fn look(client: &Client) -> Result<(), Failure> {
          WHERE database = currentDatabase() AND name = '{VIEW}' AND engine = 'MaterializedView')) \
          FROM (SELECT name FROM system.columns WHERE database = currentDatabase() AND table = 'rollup_open' ORDER BY position)"
     );
-    let (columns, views): (Vec<String>, u64) = within(client.query_raw(&sql).fetch_one()).await?;
+    let (columns, views): (Vec<String>, u64) = one(client.query_raw(&sql)).await?;
     if views == 0 {
         tracing::error!(
             view = VIEW,

@@ -87,6 +87,6 @@ fn of_day(client: &Client, sql: &str, zone: &str, day: Day) -> Query {
 }
 
 /// Reads the answer to its end, so that its connection is free for the next statement.
-async fn one<T: RowOwned + RowRead>(query: Query) -> Result<T, Failure> {
+pub(super) async fn one<T: RowOwned + RowRead>(query: Query) -> Result<T, Failure> {
     within(query.fetch_all()).await?.pop().ok_or(Failure::Unreadable)
 }
