@@ -49,6 +49,17 @@ async fn it_ends_with_its_parent_and_keeps_its_folders_closed() {
 }
 
 #[tokio::test]
+async fn it_stands_behind_the_collector_where_cores_are_scarce() {
+    let engine = TestEngine::start(ENGINE).await;
+    let niceness = |process: &str| -> i32 {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+        // The name, in parentheses, is the second field, and how nice it is the nineteenth.
+        stat.rsplit_once(") ").unwrap().1.split(' ').nth(16).unwrap().parse().unwrap()
+    };
+    assert_eq!(niceness(&engine.child.id().to_string()), (niceness("self") + headcount_engine::limits::NICENESS).min(19));
+}
+
+#[tokio::test]
 async fn a_killed_engine_leaves_its_data_to_the_next() {
     let mut engine = TestEngine::start(ENGINE).await;
     let client = engine.database("kept").await;

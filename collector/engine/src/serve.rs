@@ -24,6 +24,7 @@ use crate::{Answer, DataLock, Engine, EngineError, Options, Service, ffi, limits
 pub fn run(options: &Options) -> Result<(), EngineError> {
     check_socket_path(&options.socket)?;
     stay_out_of_core_dumps();
+    stand_behind_the_collector();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(limits::INSERTS + limits::QUERIES + 2)
@@ -182,6 +183,11 @@ fn stay_out_of_core_dumps() {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
+
+/// Where cores are scarce an event is acknowledged first: what is counted a little later waits on the disk meanwhile. Threads inherit it. It is a wish.
+fn stand_behind_the_collector() {
+    let _ = rustix::process::nice(limits::NICENESS);
 }
 
 #[cfg(test)]
