@@ -11,6 +11,8 @@
 //! * link-time optimisation of everything in one unit: 4 % fewer instructions, 7 % fewer misses, no difference in time;
 //! * with that, this crate optimised for size: another 5 % fewer misses, but 18 % more instructions; time not measured;
 //! * the functions that a request passes through laid side by side by the linker, in place of all over three megabytes: no difference in time;
+//! * a waker of our own around hyper, which wakes its connection once more when a handler takes the last of a body, though nothing is left to do: two polls for a request in
+//!   place of three, 1,300 instructions fewer, no difference in time with 64 or 1,000 connections (0.98 and 1.00 times, 20 rounds in turn);
 //! * mimalloc and jemalloc in place of the system's allocator: no difference in time;
 //! * requests of a turn judged together, the first of them for all, so that reading and judging do not push each other out: 8 % fewer misses, 2 % more instructions, no
 //!   difference in time. Judging alone is larger than the cache; it would have to go stage by stage over all of them.
