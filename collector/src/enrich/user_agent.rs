@@ -4,10 +4,12 @@
 //! hostile agent cannot smuggle its own text into a table. Patterns are those of uap-core; every one runs in linear time.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::time::SystemTime;
 
+use foldhash::fast::FixedState;
 use serde::Deserialize;
 use ua_parser::{os, user_agent};
 
@@ -172,45 +174,39 @@ fn major(version: Option<&str>) -> u16 {
     version.and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
-/// Agents that were classified lately, by a keyed hash of their text. One worker owns it; it never grows.
+/// Agents that were classified lately, by a keyed hash of their text. One worker owns it, and its size has a bound.
 ///
 /// The hash is SipHash under a key that is drawn when the cache is made and never leaves it: neither can a sender aim at another's entry, nor can the entries be
-/// traced back to a text. Entries stand in small sets ordered by last use, so that finding, refreshing and evicting touch one cache line or two and allocate nothing.
+/// traced back to a text. Two generations stand for the order of use: half of the bound, and the half before it; what is asked for again comes along. So as many agents as
+/// a half holds are all remembered, which sets of a fixed size are not: where sets of four had twice the room, one in eight of 4,000 was not.
 pub struct AgentCache {
     key: RandomState,
-    entries: Box<[Option<Entry>]>,
+    recent: Generation,
+    earlier: Generation,
 }
 
-struct Entry {
-    hash: u64,
-    agent: Agent,
-}
-
-/// Entries that share a place; the one used longest ago makes room.
-const WAYS: usize = 4;
+/// The keys are hashes that nobody can aim at: the quickest hash of them will do.
+type Generation = HashMap<u64, Agent, FixedState>;
 
 impl AgentCache {
     /// An empty cache with room for [`AGENTS_CACHED`] agents.
     pub fn new() -> Self {
-        Self { key: RandomState::new(), entries: (0..AGENTS_CACHED).map(|_| None).collect() }
+        Self { key: RandomState::new(), recent: Generation::default(), earlier: Generation::default() }
     }
 
     /// What `agent` says: remembered, or read by `agents` now.
     pub fn classify(&mut self, agents: &Agents, agent: &[u8]) -> Agent {
         let hash = self.key.hash_one(agent);
-        let set = self.set(hash);
-        let known = set.iter().position(|entry| entry.as_ref().is_some_and(|entry| entry.hash == hash));
-        set[..=known.unwrap_or(WAYS - 1)].rotate_right(1);
-        match &mut set[0] {
-            Some(entry) if entry.hash == hash => entry.agent,
-            place => place.insert(Entry { hash, agent: agents.classify(agent) }).agent,
+        if let Some(known) = self.recent.get(&hash) {
+            return *known;
         }
-    }
-
-    fn set(&mut self, hash: u64) -> &mut [Option<Entry>] {
-        let sets = (AGENTS_CACHED / WAYS) as u64;
-        let first = usize::try_from(hash % sets).unwrap_or(0) * WAYS;
-        &mut self.entries[first..first + WAYS]
+        let known = self.earlier.get(&hash).copied().unwrap_or_else(|| agents.classify(agent));
+        if self.recent.len() >= AGENTS_CACHED / 2 {
+            std::mem::swap(&mut self.recent, &mut self.earlier);
+            self.recent.clear();
+        }
+        self.recent.insert(hash, known);
+        known
     }
 }
 

@@ -86,13 +86,32 @@ fn the_cache_remembers_and_never_grows() {
     for _ in 0..2 {
         assert_eq!(cache.classify(&AGENTS, firefox), AGENTS.classify(firefox));
     }
-    assert_eq!(cache.entries.iter().flatten().count(), 1);
+    assert_eq!((cache.recent.len(), cache.earlier.len()), (1, 0));
     for number in 0..3 * AGENTS_CACHED {
         cache.classify(&AGENTS, format!("x{number}").as_bytes());
+        // What is asked for all the time stays, however many come once.
+        assert!(number % 100 != 0 || cache.classify(&AGENTS, firefox).browser == "Firefox");
+        assert!(number % 100 != 99 || cache.remembers(firefox), "after {number}");
     }
-    assert_eq!(cache.entries.len(), AGENTS_CACHED);
-    assert!(cache.entries.iter().flatten().count() > AGENTS_CACHED * 9 / 10);
-    assert_eq!(cache.classify(&AGENTS, firefox), AGENTS.classify(firefox));
+    assert_eq!(cache.earlier.len(), AGENTS_CACHED / 2);
+    assert!(cache.recent.len() <= AGENTS_CACHED / 2);
+}
+
+#[test]
+fn as_many_agents_as_half_the_cache_holds_are_all_remembered() {
+    let mut cache = AgentCache::new();
+    let agents: Vec<String> = (0..AGENTS_CACHED / 2).map(|number| format!("x{number}")).collect();
+    for agent in &agents {
+        cache.classify(&AGENTS, agent.as_bytes());
+    }
+    assert!(agents.iter().all(|agent| cache.remembers(agent.as_bytes())));
+}
+
+impl AgentCache {
+    fn remembers(&self, agent: &[u8]) -> bool {
+        let hash = self.key.hash_one(agent);
+        self.recent.contains_key(&hash) || self.earlier.contains_key(&hash)
+    }
 }
 
 proptest! {
