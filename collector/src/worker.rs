@@ -242,25 +242,31 @@ impl Intake for Worker {
         visitor
     }
 
-    async fn take(&self, arrival: Arrival<'_>) -> Answer {
+    fn take(&self, arrival: Arrival<'_>) -> impl Future<Output = Answer> + use<> {
         let received = arrival.received;
         self.shared.turn_keys(received);
         let sites = self.shared.sites.load_full();
-        let Judged { tally, answer, receipt } = match self.judge(&sites, arrival) {
-            Ok(judged) => judged,
+        let (answer, awaited) = match self.judge(&sites, arrival) {
+            Ok(Judged { tally, answer, receipt }) => {
+                let account = Account { tally, sites, received, counts: Arc::clone(&self.counts) };
+                if let Some(receipt) = receipt {
+                    (answer, Some(Awaited(Some((receipt, account)))))
+                } else {
+                    account.close(Ok(()));
+                    (answer, None)
+                }
+            }
             Err(reason) => {
                 self.count_unread(&sites, reason);
-                return if reason == Refused::Unavailable { Answer::Unavailable } else { Answer::Refused(reason) };
+                (if reason == Refused::Unavailable { Answer::Unavailable } else { Answer::Refused(reason) }, None)
             }
         };
-        let account = Account { tally, sites, received, counts: Arc::clone(&self.counts) };
-        let kept = if let Some(receipt) = receipt {
-            Awaited(Some((receipt, account))).await
-        } else {
-            account.close(Ok(()));
-            Ok(())
-        };
-        kept.map_or(Answer::Unavailable, |()| answer)
+        async move {
+            match awaited {
+                Some(awaited) => awaited.await.map_or(Answer::Unavailable, |()| answer),
+                None => answer,
+            }
+        }
     }
 
     fn refuse(&self, reason: Refused) {

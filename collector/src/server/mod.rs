@@ -56,9 +56,9 @@ pub trait Intake: 'static {
     /// The visitor behind a request: the peer, or whom a trusted proxy names.
     fn visitor<'a>(&self, peer: &Peer, headers: &'a HeaderMap) -> Visitor<'a>;
 
-    /// Takes an arrival through the pipeline. Resolves when whatever of it is to be kept is synced to disk. Never dropped before, unless the connection
-    /// is past its deadline.
-    fn take(&self, arrival: Arrival<'_>) -> impl Future<Output = Answer>;
+    /// Takes an arrival through the pipeline, at once. What it returns holds nothing of the arrival, and resolves when whatever of it is to be kept is synced to
+    /// disk. Never dropped before, unless the connection is past its deadline.
+    fn take(&self, arrival: Arrival<'_>) -> impl Future<Output = Answer> + use<Self>;
 
     /// Counts a request that carried events and could not be read to its end.
     fn refuse(&self, reason: Refused);

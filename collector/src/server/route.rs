@@ -10,7 +10,7 @@ use super::response::{self, Answered, Fault};
 use super::script::Constant;
 use super::share::{self, Door};
 use super::watch::{Stage, Watch};
-use super::{Intake, Shared};
+use super::{Answer, Intake, Shared};
 use crate::beacon::batch::Coding;
 use crate::consent::signals::HeaderSignals;
 use crate::privacy::raw::Peer;
@@ -132,8 +132,16 @@ impl Resource<'_> {
 pub(super) async fn handle<I: Intake>(shared: &Shared<I>, peer: &Peer, watch: &Watch, request: Request<Incoming>) -> Answered {
     watch.begin_request();
     let (head, mut body) = request.into_parts();
-    let mut answered = match judge(shared, peer, watch, (&head, &mut body)).await {
-        Ok(answered) => answered,
+    let judged = judge(shared, peer, watch, (&head, &mut body)).await;
+    // What is left of a body that nobody read must not be taken for the next request.
+    let unread = watch.stage() == Stage::Body && !body.is_end_stream();
+    #[cfg(feature = "leaky")]
+    let target = head.uri.path().parse().ok().filter(|_| crate::leak::planted("target_in_answer"));
+    // Who waits for a commit waits without them: the next request takes the same memory while it is still in the processor's cache.
+    drop((head, body));
+    let mut answered = match judged {
+        Ok(Judged::Answered(answered)) => answered,
+        Ok(Judged::Taken(protocol, taken)) => response::answer(protocol, taken.await),
         Err(fault) => {
             if let Some(reason) = fault.refused() {
                 shared.intake.refuse(reason);
@@ -142,13 +150,9 @@ pub(super) async fn handle<I: Intake>(shared: &Shared<I>, peer: &Peer, watch: &W
         }
     };
     #[cfg(feature = "leaky")]
-    if crate::leak::planted("target_in_answer")
-        && let Ok(target) = head.uri.path().parse()
-    {
+    if let Some(target) = target {
         answered.headers_mut().insert("headcount-target", target);
     }
-    // What is left of a body that nobody read must not be taken for the next request.
-    let unread = watch.stage() == Stage::Body && !body.is_end_stream();
     if unread || watch.is_last() {
         response::close(answered.headers_mut());
     }
@@ -157,12 +161,19 @@ pub(super) async fn handle<I: Intake>(shared: &Shared<I>, peer: &Peer, watch: &W
     answered
 }
 
+/// A request that was read as far as it is read at all.
+enum Judged<T> {
+    Answered(Answered),
+    /// Its events are in the pipeline's hands.
+    Taken(Protocol, T),
+}
+
 async fn judge<I: Intake>(
     shared: &Shared<I>,
     peer: &Peer,
     watch: &Watch,
     (head, body): (&Parts, &mut Incoming),
-) -> Result<Answered, Fault> {
+) -> Result<Judged<impl Future<Output = Answer> + use<I>>, Fault> {
     if watch.bare_line_feed() {
         return Err(Fault::BadRequest);
     }
@@ -172,20 +183,20 @@ async fn judge<I: Intake>(
         let behind = shared.pages.share.as_ref().and_then(|door| Some((door, door.rest_of(head.uri.path())?)));
         let (door, rest) = behind.ok_or(Fault::NotFound)?;
         let asked = share::Request { head, body, rest, room: Room::new(&shared.lease) };
-        return Ok(door.answer(asked, watch, shared.clock.now()).await);
+        return Ok(Judged::Answered(door.answer(asked, watch, shared.clock.now()).await));
     };
     if head.method == Method::OPTIONS {
-        return Ok(response::preflight(resource.methods(), resource.headers_allowed()));
+        return Ok(Judged::Answered(response::preflight(resource.methods(), resource.headers_allowed())));
     }
     if !resource.knows(&head.method) {
-        return Ok(response::allowed(StatusCode::METHOD_NOT_ALLOWED, resource.methods()));
+        return Ok(Judged::Answered(response::allowed(StatusCode::METHOD_NOT_ALLOWED, resource.methods())));
     }
     match resource {
-        Resource::Constant(constant) => Ok(constant.answer(&head.headers)),
+        Resource::Constant(constant) => Ok(Judged::Answered(constant.answer(&head.headers))),
         Resource::Events(Protocol::Pixel) if head.method == Method::HEAD => {
-            Ok(response::answer(Protocol::Pixel, super::Answer::Taken(None)))
+            Ok(Judged::Answered(response::answer(Protocol::Pixel, Answer::Taken(None))))
         }
-        Resource::Events(protocol) => take(shared, peer, watch, (protocol, head, body)).await,
+        Resource::Events(protocol) => Ok(Judged::Taken(protocol, take(shared, peer, watch, (protocol, head, body)).await?)),
     }
 }
 
@@ -195,7 +206,7 @@ async fn take<I: Intake>(
     peer: &Peer,
     watch: &Watch,
     (protocol, head, body): (Protocol, &Parts, &mut Incoming),
-) -> Result<Answered, Fault> {
+) -> Result<impl Future<Output = Answer> + use<I>, Fault> {
     let headers: &HeaderMap = &head.headers;
     let mut room = Room::new(&shared.lease);
     let (batch, body) = match protocol {
@@ -221,5 +232,5 @@ async fn take<I: Intake>(
         room,
     };
     debug_assert!(protocol == Protocol::Batch || arrival.encoding == Coding::Identity, "only batches are packed");
-    Ok(response::answer(protocol, shared.intake.take(arrival).await))
+    Ok(shared.intake.take(arrival))
 }

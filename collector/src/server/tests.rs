@@ -29,20 +29,19 @@ impl Intake for Fake {
         Visitor::direct(peer, headers)
     }
 
-    async fn take(&self, arrival: Arrival<'_>) -> Answer {
+    fn take(&self, arrival: Arrival<'_>) -> impl Future<Output = Answer> + use<> {
         assert!(&arrival.body[..] != b"panic", "the test asked for it");
         self.bodies.borrow_mut().push(arrival.body.to_vec());
         self.queries.borrow_mut().push(arrival.query.to_owned());
         self.pages.borrow_mut().push(arrival.page.map(str::to_owned));
-        if self.stuck.get() {
-            std::future::pending::<()>().await;
-        }
-        match arrival.protocol {
+        let answer = match arrival.protocol {
             Protocol::Beacon | Protocol::Pixel if &arrival.body[..] == b"unknown" => Answer::Refused(Refused::UnknownSite),
             Protocol::Beacon | Protocol::Pixel if &arrival.body[..] == b"full" => Answer::Unavailable,
             Protocol::Beacon | Protocol::Pixel => Answer::Taken(None),
             Protocol::Batch => Answer::Judged(Bytes::from_static(b"{\"accepted\":1}")),
-        }
+        };
+        let is_stuck = self.stuck.get();
+        async move { if is_stuck { std::future::pending().await } else { answer } }
     }
 
     fn refuse(&self, reason: Refused) {
