@@ -16,6 +16,8 @@
 //! 3. It opens the engine, then the socket, in a folder that only its user may enter.
 //! 4. At the end it stops accepting, lets statements finish until a deadline, closes ClickHouse and leaves with `_exit`.
 //!
+//! Where cores are scarce it stands behind the collector, by [`limits::NICENESS`]: an event is acknowledged first, and counted when there is time.
+//!
 //! ClickHouse inside a process has no users and no grants: whoever reaches the socket may do everything. So the socket is private, and SQL
 //! written by a person comes with `readonly=1`.
 

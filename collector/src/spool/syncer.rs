@@ -1,7 +1,7 @@
 //! The thread beside each worker that writes and syncs: it takes one commit after another and completes each with one message.
 //!
 //! What durability costs is measured by `make bench`: the same build with and without its fdatasync, worker and sync thread on one core, 64 connections.
-//! It is 1.14 to 1.27 times the CPU of a request, of about 18 us, at 42 requests a commit. Half of the difference is spent here, about 70 us a commit: two
+//! It is 1.05 to 1.28 times the CPU of a request, of about 14 us, at 42 requests a commit. Half of the difference is spent here, about 70 us a commit: two
 //! requests to the device (the bytes, then the flush of its cache), three sleeps, and on ext4 without a journal the inode too whenever the clock has
 //! ticked since the last write. The other half is the worker's, in no single place: while the disk works it runs out of requests, sleeps six times as often and comes back
 //! to cold caches. Tried and left out, measured beside it in turn:
