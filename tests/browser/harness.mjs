@@ -37,6 +37,9 @@ export const ordinaryAgent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36
 /** How long a test waits for what must come, in milliseconds. */
 const patience = 30_000;
 
+/** The POST requests of each page, in the order in which it sent them: on several connections a later one may arrive first. */
+const sentBy = new WeakMap();
+
 /**
  * Starts one Chromium for a file of tests; `visit` gives each test a fresh profile in it. `userAgent` is the browser's own: what it sends while a page
  * goes has that one, whatever the page was told.
@@ -67,6 +70,10 @@ export async function visit(browser, { userAgent = ordinaryAgent, doNotTrack, gl
   const page = await context.newPage();
   const lines = [];
   const errors = [];
+  const sent = new Set();
+  sentBy.set(page, sent);
+  page.on("request", (request) => request.method() === "POST" && sent.add(request));
+  page.on("requestfailed", (request) => sent.delete(request));
   page.on("console", (message) => lines.push(message.text()));
   page.on("pageerror", (error) => errors.push(error.message));
   return { context, page, lines, errors, close: () => context.close() };
@@ -148,12 +155,13 @@ export async function openSite({ render, headers = {}, status = 204 }) {
     },
     /** Waits for the page's own `POST /mark`, `count` of them. */
     marked: (count = 1) => until(() => requests.filter(isMark).length >= count, `mark ${count}`),
-    /** Waits until everything that `page` has sent so far is here, and gives it: a mark is sent after it. */
+    /** Waits until everything that `page` has sent so far is here, and gives it in the order of its sending: the browser tells of it before it tells of a mark. */
     async settled(page) {
-      const marks = requests.filter(isMark).length;
       await page.evaluate(() => fetch("/mark", { method: "POST" }));
-      await until(() => requests.filter(isMark).length > marks, "the mark");
-      return site.events;
+      const bodies = [...sentBy.get(page)].filter((request) => !isMark({ path: new URL(request.url()).pathname })).map((request) => request.postData());
+      await until(() => bodies.every((body) => requests.some((request) => request.body === body)), "what the page has sent");
+      const place = (event) => bodies.indexOf(JSON.stringify(event));
+      return site.events.sort((one, other) => place(one) - place(other));
     },
     close: () => {
       server.closeAllConnections();
