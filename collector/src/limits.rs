@@ -159,6 +159,8 @@ pub const SEGMENT_ROWS: u32 = 500_000;
 pub const GROWTH_MIN: u64 = 64 * 1024;
 /// The largest piece of disk that a segment takes ahead of need.
 pub const GROWTH_MAX: u64 = 1024 * 1024;
+/// How much of it is filled with zeros ahead of small commits, each of which the next fills: their sync takes it along.
+pub const ZEROS_AHEAD: u64 = 256 * 1024;
 /// Numbers of segments that are reserved on the disk at once.
 pub const BATCHES_RESERVED: u64 = 4_096;
 /// Bytes of a segment.

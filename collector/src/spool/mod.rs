@@ -46,7 +46,7 @@ use std::time::{Duration, Instant};
 use crate::clock::{Clock, UnixMillis};
 use crate::limits::{
     BATCHES_RESERVED, COMMIT_BYTES, GROWTH_MAX, GROWTH_MIN, JOURNAL_RESERVE_BYTES, LOCK_PATIENCE, ROOM_PATIENCE, SEGMENT_AGE,
-    SEGMENT_BYTES, SEGMENT_ROWS, WRITE_FAILURE_SHOWN,
+    SEGMENT_BYTES, SEGMENT_ROWS, WRITE_FAILURE_SHOWN, ZEROS_AHEAD,
 };
 use batches::Batches;
 use disk::File;
@@ -89,6 +89,7 @@ struct Bounds {
     commit_bytes: usize,
     growth_min: u64,
     growth_max: u64,
+    zeros_ahead: u64,
     batches_reserved: u64,
     journal_reserve_bytes: u64,
 }
@@ -103,6 +104,7 @@ impl Bounds {
             commit_bytes: COMMIT_BYTES,
             growth_min: GROWTH_MIN,
             growth_max: GROWTH_MAX,
+            zeros_ahead: ZEROS_AHEAD,
             batches_reserved: BATCHES_RESERVED,
             journal_reserve_bytes: JOURNAL_RESERVE_BYTES,
         }

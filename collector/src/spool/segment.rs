@@ -32,6 +32,8 @@ pub(super) struct SegmentFile {
     written: u64,
     /// Where the preallocated space ends.
     allocated: u64,
+    /// Where the zeros end that were written ahead of small commits.
+    zeroed: u64,
     /// What the kept frames hold.
     totals: Totals,
     poisoned: bool,
@@ -51,6 +53,7 @@ impl SegmentFile {
             kept: 0,
             written: 0,
             allocated: 0,
+            zeroed: 0,
             totals: Totals::default(),
             poisoned: false,
             names: Names::None,
@@ -76,21 +79,24 @@ impl SegmentFile {
     /// Makes sure that `bytes` more, and a footer, fit on the disk.
     ///
     /// Space that small commits will fill is filled with zeros first: syncing what is written over them costs the system a third less than syncing the
-    /// first thing that is ever written to a block, because the file's extents stay what they are. A large commit has one sync for many rows, and would write
-    /// twice.
+    /// first thing that is ever written to a block, because the file's extents stay what they are. Some at a time, for the sync of the commit at hand takes the
+    /// zeros along: with a megabyte of them it took 2.5 ms in place of 0.3. A large commit has one sync for many rows, and would write twice.
     pub(super) fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        let bounds = &self.spool.bounds;
         let needed = self.written + bytes + FOOTER as u64;
-        if needed <= self.allocated {
-            return Ok(());
+        if needed > self.allocated {
+            let growth = self.allocated.clamp(bounds.growth_min, bounds.growth_max);
+            let length = growth.max(needed - self.allocated);
+            disk::allocate(&self.file, self.allocated, length)?;
+            self.allocated += length;
+            self.spool.gauge().add(length);
         }
-        let growth = self.allocated.clamp(self.spool.bounds.growth_min, self.spool.bounds.growth_max);
-        let length = growth.max(needed - self.allocated);
-        disk::allocate(&self.file, self.allocated, length)?;
-        if bytes < self.spool.bounds.growth_min {
-            disk::write_zeros(&self.file, self.allocated, length)?;
+        if needed > self.zeroed && bytes < bounds.growth_min {
+            let from = self.zeroed.max(self.written);
+            let to = needed.max(from + bounds.zeros_ahead).min(self.allocated);
+            disk::write_zeros(&self.file, from, to - from)?;
+            self.zeroed = to;
         }
-        self.allocated += length;
-        self.spool.gauge().add(length);
         Ok(())
     }
 
@@ -201,4 +207,44 @@ pub(super) fn copy(from: &File, piece: Range, to: &File, offset: u64) -> io::Res
         copied += wanted as u64;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{DAY, Folder};
+    use super::*;
+    use crate::clock::UnixMillis;
+    use crate::limits::{GROWTH_MIN, ZEROS_AHEAD};
+    use crate::row::EVENTS;
+
+    #[test]
+    fn small_commits_are_written_over_a_few_zeros_and_large_ones_over_none() {
+        let folder = Folder::new("zeros");
+        let header = Header {
+            node: 1,
+            batch: 1,
+            begun: UnixMillis(0),
+            day: DAY,
+            schema_id: EVENTS.schema_id,
+            zone: "UTC".into(),
+            table: EVENTS.table.into(),
+            columns: EVENTS.column_list().into(),
+        };
+        let mut segment = SegmentFile::create(&folder.spool(), header).unwrap();
+        let mut write = |bytes: u64| {
+            segment.reserve(bytes).unwrap();
+            let ahead = segment.zeroed.saturating_sub(segment.written);
+            segment.append(&vec![1; usize::try_from(bytes).unwrap()]).unwrap();
+            (ahead, segment.zeroed.saturating_sub(segment.written))
+        };
+        let small = GROWTH_MIN / 4;
+        for _ in 0..200 {
+            let (before, after) = write(small);
+            assert!((small..ZEROS_AHEAD + small).contains(&before), "{before} zeros lie ahead of a small commit");
+            assert!(after < before);
+        }
+        let (_, left) = write(2 * ZEROS_AHEAD);
+        assert_eq!(left, 0, "a large commit is not written twice");
+        assert!(write(small).0 >= small, "and small ones after it go on");
+    }
 }

@@ -74,6 +74,7 @@ pub(super) fn small() -> Bounds {
         commit_bytes: 16_384,
         growth_min: 1_024,
         growth_max: 4_096,
+        zeros_ahead: 2_048,
         batches_reserved: 3,
         journal_reserve_bytes: 256,
     }
