@@ -44,8 +44,18 @@ pub(crate) fn geo(config: &Config, assets: &Assets) -> Result<Geo, DataFileError
     Geo::open(&path).map_err(|source| DataFileError::Geo { path, source })
 }
 
+/// What every event is looked up in. Side by side: nothing else takes as long before the first event is accepted.
+pub(super) fn load(config: &Config) -> Result<(Geo, Agents), DataFileError> {
+    let assets = Assets::locate();
+    std::thread::scope(|scope| {
+        let geo = scope.spawn(|| geo(config, &assets));
+        let agents = agents(config, &assets);
+        Ok((geo.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?, agents?))
+    })
+}
+
 /// Loads the patterns of user agents and crawlers.
-pub(super) fn agents(config: &Config, assets: &Assets) -> Result<Agents, DataFileError> {
+fn agents(config: &Config, assets: &Assets) -> Result<Agents, DataFileError> {
     let patterns = path(&config.user_agents, Asset::UserAgents, assets)?;
     let crawlers = path(&config.crawlers, Asset::Crawlers, assets)?;
     Ok(Agents::load(&patterns, &crawlers)?)

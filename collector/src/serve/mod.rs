@@ -323,13 +323,13 @@ fn shared(config: &Config, clock: Clock) -> Result<Shared, ServeError> {
     }
     let (keys, changes) = Keys::open(store, &config.sites, clock.now())?;
     log_key_changes(Ok(changes));
-    let assets = Assets::locate();
+    let (geo, agents) = data_files::load(config)?;
     let guards = Guards {
         trust: Trust::new(config.proxy.trusted.clone(), config.proxy.header.clone()),
-        geo: data_files::geo(config, &assets)?,
+        geo,
         keys,
         intake: Intake::closing_after(config.close_after_hours).unwrap_or_default(),
-        agents: data_files::agents(config, &assets)?,
+        agents,
     };
     Ok(Shared { sites: ArcSwap::new(Arc::clone(&config.sites)), guards, distinct: Distinct::default(), clock, utc: Zone::utc() })
 }
