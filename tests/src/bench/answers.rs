@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::costs::{AGENTS, BATCH_CONNECTIONS, CONNECTIONS, drained, engine_of};
 use super::load::Load;
 use super::report::Figure;
-use super::rig::{self, ALONE, Baseline, CONFIG, ROUND, ROUNDS, as_float, millis};
+use super::rig::{self, ALONE, BOTH_CORES, Baseline, CONFIG, LOAD_CORE, ROUND, ROUNDS, as_float, millis};
 use super::{bodies, process};
 use crate::collector::Setup;
 
@@ -29,7 +29,7 @@ pub fn latency() -> io::Result<Vec<Figure>> {
 
 fn quantiles(what: &str, server: SocketAddr) -> io::Result<Vec<Figure>> {
     let mut load = Load::connect(server, bodies::beacons(AGENTS, false), CONNECTIONS)?;
-    let (mut rates, mut half, mut most) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut rates, mut half, mut most, mut undisturbed, mut still) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let saturated = load.run(ROUND)?;
         rig::taken(&saturated)?;
@@ -39,16 +39,28 @@ fn quantiles(what: &str, server: SocketAddr) -> io::Result<Vec<Figure>> {
         rates.push(per_second);
         half.push(millis(outcome.quantile(0.5)));
         most.push(millis(outcome.quantile(0.99)));
+        undisturbed.push(millis(outcome.undisturbed_quantile(0.99)));
+        still.push(outcome.stood_still().as_secs_f64() / ROUND.as_secs_f64() * 100.0);
     }
     Ok(vec![
         Figure::new(&format!("POST /e, {what}: requests per second at saturation"), rates),
         Figure::new(&format!("POST /e, {what}: p50 at 50 % load, ms"), half),
         Figure::new(&format!("POST /e, {what}: p99 at 50 % load, ms"), most),
+        Figure::new(&format!("POST /e, {what}: the same while the machine ran, ms"), undisturbed),
+        Figure::new(&format!("POST /e, {what}: % of the time that the machine stood still"), still),
     ])
 }
 
-/// From the process to the first accepted event, on an empty folder and on one that was used before. The engine is still loading then.
+/// From the process to the first accepted event, on an empty folder and on one that was used before. The engine is still loading then. Nothing is under load, so
+/// it has both cores.
 pub fn start() -> io::Result<Vec<Figure>> {
+    rig::pin(BOTH_CORES, std::process::id())?;
+    let figures = starts();
+    rig::pin(LOAD_CORE, std::process::id())?;
+    figures
+}
+
+fn starts() -> io::Result<Vec<Figure>> {
     let (mut first, mut again) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let setup = Setup::new("bench", CONFIG);

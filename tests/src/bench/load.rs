@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
+
+use super::standstill::Watch;
 
 /// How long all connections are used before anything counts: buffers have grown and caches are filled by then.
 const WARM: Duration = Duration::from_millis(500);
@@ -25,23 +29,56 @@ pub struct Outcome {
     pub answered: u64,
     /// Any other answer.
     pub refused: u64,
-    /// How long each answer took, sorted.
-    pub latencies: Vec<Duration>,
+    /// Every answer, the quickest first.
+    pub answers: Vec<Answer>,
+    /// When the machine stood still meanwhile; of a load at a pace alone.
+    pub standstills: Vec<Range<Instant>>,
+}
+
+/// One answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Answer {
+    /// How long it took.
+    pub took: Duration,
+    /// From when on: when its request was due.
+    pub due: Instant,
 }
 
 impl Outcome {
     /// The latency that `share` of the answers did not exceed.
     pub fn quantile(&self, share: f64) -> Duration {
-        let last = self.latencies.len().saturating_sub(1);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place in a list")]
-        let place = (last as f64 * share) as usize;
-        self.latencies.get(place).copied().unwrap_or_default()
+        quantile(&self.answers, share)
+    }
+
+    /// The same of the answers that no standstill of the machine delayed: none during their time, nor as long before it as it lasted, for what has piled up
+    /// meanwhile takes so long at half of what the server can do.
+    pub fn undisturbed_quantile(&self, share: f64) -> Duration {
+        let delayed = |answer: &Answer| {
+            self.standstills.iter().any(|still| {
+                let length = still.end - still.start;
+                answer.due < still.end + length && answer.due + answer.took > still.start
+            })
+        };
+        let undisturbed: Vec<Answer> = self.answers.iter().filter(|answer| !delayed(answer)).copied().collect();
+        quantile(&undisturbed, share)
+    }
+
+    /// How long the machine stood still altogether.
+    pub fn stood_still(&self) -> Duration {
+        self.standstills.iter().map(|still| still.end - still.start).sum()
     }
 
     /// Answers of any status.
     pub fn all(&self) -> u64 {
         self.answered + self.refused
     }
+}
+
+fn quantile(answers: &[Answer], share: f64) -> Duration {
+    let last = answers.len().saturating_sub(1);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place in a list")]
+    let place = (last as f64 * share) as usize;
+    answers.get(place).map(|answer| answer.took).unwrap_or_default()
 }
 
 /// Connections to one server, and what they send in turn.
@@ -88,10 +125,15 @@ impl Load {
     pub fn paced(&mut self, time: Duration, per_second: f64) -> io::Result<Outcome> {
         let pace = Rc::new(Pace::default());
         let pacing = Rc::clone(&pace);
-        self.beside(async move { pacing.run(time, per_second).await }, || {
+        let (tell, told) = unbounded_channel();
+        let watch = Watch::begin();
+        let clockwork = std::thread::spawn(move || keep_time(time, per_second, &tell));
+        let outcome = self.beside(async move { pacing.follow(told).await }, || {
             let pace = Rc::clone(&pace);
             async move || pace.next().await
-        })
+        });
+        clockwork.join().map_err(|_panic| io::Error::other("nobody kept time"))?;
+        Ok(Outcome { standstills: watch.end()?, ..outcome? })
     }
 
     fn all<N: AsyncFnMut() -> Option<Instant> + 'static>(&mut self, next: impl Fn() -> N) -> io::Result<Outcome> {
@@ -114,12 +156,34 @@ impl Load {
                 self.links.push(link);
                 outcome.answered += one.answered;
                 outcome.refused += one.refused;
-                outcome.latencies.extend(one.latencies);
+                outcome.answers.extend(one.answers);
             }
             pacing.await.map_err(io::Error::other)?;
-            outcome.latencies.sort_unstable();
+            outcome.answers.sort_unstable();
             Ok(outcome)
         })
+    }
+}
+
+/// Between two instants at which requests are due, a few at a time.
+const BEAT: Duration = Duration::from_micros(250);
+
+/// Tells when each request is due. It sleeps in between: a thread that looks at the clock again and again takes a whole core, and with it more of the host than a
+/// virtual machine may have (see [`super::standstill`]).
+fn keep_time(time: Duration, per_second: f64, due: &UnboundedSender<Instant>) {
+    let begun = Instant::now();
+    let (mut beat, mut made) = (Duration::ZERO, 0.0);
+    while beat < time {
+        beat += BEAT;
+        let at = begun + beat;
+        std::thread::sleep(at.saturating_duration_since(Instant::now()));
+        while made < beat.as_secs_f64() * per_second {
+            made += 1.0;
+            // Nobody listens any more: the load has met an error, and says so.
+            if due.send(at).is_err() {
+                return;
+            }
+        }
     }
 }
 
@@ -132,21 +196,10 @@ struct Pace {
 }
 
 impl Pace {
-    /// Looks at the time again and again, for timers are too coarse: it has a core of its own.
-    async fn run(&self, time: Duration, per_second: f64) {
-        let begun = Instant::now();
-        let mut made = 0_u32;
-        while begun.elapsed() < time {
-            loop {
-                let due = begun + Duration::from_secs_f64(f64::from(made) / per_second);
-                if due > Instant::now() {
-                    break;
-                }
-                self.due.borrow_mut().push_back(due);
-                self.news.notify_one();
-                made += 1;
-            }
-            tokio::task::yield_now().await;
+    async fn follow(&self, mut told: UnboundedReceiver<Instant>) {
+        while let Some(due) = told.recv().await {
+            self.due.borrow_mut().push_back(due);
+            self.news.notify_one();
         }
         self.over.set(true);
         self.news.notify_waiters();
@@ -183,7 +236,7 @@ impl Link {
             self.turn += 1;
             self.stream.write_all(request).await?;
             let head = read_answer(&mut self.stream, &mut self.buffer).await?;
-            outcome.latencies.push(due.elapsed());
+            outcome.answers.push(Answer { took: due.elapsed(), due });
             // "HTTP/1.1 2xx"
             if head.as_bytes().get(9) == Some(&b'2') {
                 outcome.answered += 1;

@@ -16,5 +16,6 @@ pub mod queries;
 pub mod report;
 pub mod rig;
 pub mod scaling;
+pub mod standstill;
 
 pub use headcount_stages::bodies;

@@ -25,6 +25,9 @@ pub const SERVER_CORE: &str = "0";
 /// Where the load runs.
 pub const LOAD_CORE: &str = "1";
 
+/// Where a server runs that is not under load.
+pub const BOTH_CORES: &str = "0,1";
+
 /// A server under load.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
