@@ -94,6 +94,15 @@ pub const REMEMBERED_ANSWERS: usize = 512;
 /// ... bytes of all of them; one of more than an eighth of that is not.
 pub const REMEMBERED_BYTES: usize = 8 * 1024 * 1024;
 
+/// Bytes of the cells that are kept until the tables change, ...
+pub const CELLS_BYTES_ALL: usize = 16 * 1024 * 1024;
+/// ... of those of them that were read together, ...
+pub const CELLS_BYTES: usize = 4 * 1024 * 1024;
+/// ... and of what open days have of visits, from which cells are made.
+pub const VISITS_BYTES_ALL: usize = 8 * 1024 * 1024;
+/// Bytes of the values of one day and cut that are too small to be named, or of those that are not, whichever are fewer, to be counted together in a statement.
+pub const QUERY_SMALL_BYTES: usize = 512 * 1024;
+
 /// Bytes of an answer of the private listener from which on it is packed.
 pub const GZIP_BYTES_MIN: usize = 1_024;
 

@@ -317,6 +317,68 @@ async fn what_is_summed_up_here_is_what_clickhouse_sums_up_for_a_file() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_folded_here_is_what_clickhouse_folds_for_a_file() {
+    let site = "angeles.example";
+    let mut stage = Stage::set(ENGINE, "folded", &[site]).await;
+    let (zone, today) = (stage.zones[site], stage.today[site]);
+    // Some values have most visitors and most have few; one device has three visitors, and two have many.
+    let arrive = async |day: Day, from: u32, to: u32| {
+        let sql = format!(
+            "INSERT INTO events (zone, day, site, time, hour, visitor, kind, name, page, channel, source, country, device, entry) \
+             WITH number % 1500 + 1 AS who, cityHash64(number) AS lot \
+             SELECT '{zone}', {}, '{site}', fromUnixTimestamp64Milli({} + toInt64(lot % 3000000), 'UTC'), 1, who, if(lot % 5 = 0, 'event', 'pageview'), \
+             if(lot % 5 = 0, concat('e', toString(toUInt32(pow(40, lot % 997 / 997)))), ''), concat('/', toString(toUInt32(pow(900, lot % 1009 / 1009)))), \
+             ['direct', 'search', 'internal'][1 + lot % 3], concat('s', toString(toUInt32(pow(300, who % 499 / 499)))), \
+             if(lot % 7 = 0, '', char(65 + toUInt32(pow(26, who % 251 / 251)))), multiIf(who < 4, 'watch', who % 2 = 0, 'phone', 'desktop'), lot % 4 = 0 \
+             FROM numbers({from}, {})",
+            day.0,
+            (i64::from(day.0) * 24 + 9) * 3_600_000,
+            to - from,
+        );
+        stage.client.query_raw(&sql).execute().await.unwrap();
+    };
+    for day in [today, today.previous()] {
+        arrive(day, 0, 4_000).await;
+        visits::count(&stage.client, &ZoneDay { zone: zone.to_owned(), day }, 10_000, &[]).await.unwrap();
+        // Of these nobody knows the visits yet.
+        arrive(day, 4_000, 5_000).await;
+    }
+    let mut compared = 0;
+    for k in [2, 5, 60, 700, 1_000] {
+        stage.api = api(&stage.client, k);
+        for range in ["today", "7d"] {
+            for (dimension, metrics) in [
+                ("page", ["daily_visitors", "pageviews"]),
+                ("channel", ["daily_visitors", "visits"]),
+                ("country", ["daily_visitors", "visits"]),
+                ("country", ["daily_visitors", "pageviews"]),
+                ("device", ["visits", "bounce_rate"]),
+                ("event", ["daily_visitors", "events"]),
+                ("source", ["daily_visitors", "visits"]),
+                ("entry_page", ["daily_visitors", "visits"]),
+                ("exit_page", ["visits", "pageviews"]),
+            ] {
+                for interval in [None, Some("day")] {
+                    let mut body = json!({ "site": site, "metrics": metrics, "dimensions": [dimension], "range": range, "limit": 10_000 });
+                    if let Some(interval) = interval {
+                        body["interval"] = json!(interval);
+                    }
+                    let (status, answer) = stage.query(&body).await;
+                    assert_eq!(status, 200, "{body}: {answer}");
+                    body["format"] = json!("csv");
+                    let file = stage.ask(&Access::Admin, Method::POST, "/v1/query", body.to_string()).await;
+                    let file: Vec<Vec<Value>> = String::from_utf8_lossy(&file.body).lines().skip(1).map(values).collect();
+                    let rows: Vec<_> = answer["rows"].as_array().unwrap().iter().map(|row| told_alike(row.as_array().unwrap())).collect();
+                    assert_eq!(rows, file, "k = {k}: {body}");
+                    compared += rows.len();
+                }
+            }
+        }
+    }
+    assert!(compared > 5_000, "{compared}");
+}
+
 /// The values of a row, numbers as a file has them.
 fn told_alike(row: &[Value]) -> Vec<Value> {
     let alike = |value: &Value| match value {

@@ -3,6 +3,7 @@
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
+use super::cells::{Group, closed, open};
 use super::plan::{Audience, Facts, Identities, Plan, cells, of_totals, plan};
 use super::question::{Days, Dimension, Form, Interval, Metric, Query, Values};
 use super::reach;
@@ -11,6 +12,7 @@ use super::sites::identities;
 use super::summed::Summing;
 use super::{Api, read, tables};
 use crate::access::Access;
+use crate::clock::Day;
 use crate::limits::SHARE_K;
 use crate::server::private::Reply;
 use crate::site::{Site, Sites};
@@ -129,15 +131,23 @@ struct Asked<'a> {
     facts: &'a Facts,
 }
 
-/// How a question is answered: by one statement, or by several that make cells.
+/// How a question is answered: from cells that are read for more than it, by statements that make its own, or by one that tells all.
 #[derive(Clone, Debug)]
 enum Planned {
-    Whole(Plan),
+    Group(Group, &'static str),
     Cells(Vec<Plan>),
+    Whole(Plan),
 }
 
 impl Planned {
     fn of(query: &Query, days: Days, facts: &Facts) -> Result<Self, Refusal> {
+        if let Some((group, name)) = Group::of(query, facts) {
+            return Ok(Self::Group(group, name));
+        }
+        Self::by_itself(query, days, facts)
+    }
+
+    fn by_itself(query: &Query, days: Days, facts: &Facts) -> Result<Self, Refusal> {
         Ok(match cells(query, days, facts)? {
             Some(plans) => Self::Cells(plans),
             None => Self::Whole(plan(query, days, facts)?),
@@ -180,18 +190,47 @@ impl Asked<'_> {
 
     /// The rows of `query`, which is this question or the one about its totals.
     async fn rows(&self, planned: Planned, query: &Query, days: Days) -> Result<tables::Rows, Refusal> {
+        let unreadable = || Refusal::of(Reason::Unavailable);
         match planned {
+            Planned::Group(group, name) => match Box::pin(self.of_group((group, name), query, days)).await {
+                // More than is folded here: ClickHouse does it.
+                Err(refusal) if refusal.reason == Reason::TooWide => {
+                    Box::pin(self.rows(Planned::by_itself(query, days, self.facts)?, query, days)).await
+                }
+                rows => rows,
+            },
             Planned::Whole(plan) => self.reader.rows(&plan).await,
             Planned::Cells(plans) => {
                 let mut summing = Summing::new(query, days, self.facts);
                 // One after the other: delivery finds room however many questions there are.
                 for plan in &plans {
                     let cells = self.reader.rows(plan).await?;
-                    summing.add(cells).ok_or_else(|| Refusal::of(Reason::Unavailable))?;
+                    summing.add_rows(cells).ok_or_else(unreadable)?;
                 }
                 Ok(summing.rows())
             }
         }
+    }
+
+    /// The rows of `query` from cells that are read for all who want any of them: of closed days, of open ones that are past, and of today, side by side.
+    async fn of_group(&self, (group, name): (Group, &'static str), query: &Query, days: Days) -> Result<tables::Rows, Refusal> {
+        let (reader, facts) = (self.reader, self.facts);
+        let (closed, mut open): (Vec<Day>, Vec<Day>) = days.iter().partition(|day| facts.closed.contains(day));
+        // Most days of a young site hold nothing.
+        if let Some(held) = reader.open_days(&facts.zone) {
+            open.retain(|day| held.contains(day));
+        }
+        let (today, earlier): (Vec<Day>, Vec<Day>) = open.into_iter().partition(|day| *day == facts.today);
+        let (closed, earlier, today) = tokio::try_join!(
+            closed::cells(reader, (query, facts), (group, name), (days, &closed)),
+            open::cells(reader, facts, (group, name), &earlier),
+            open::cells(reader, facts, (group, name), &today),
+        )?;
+        let mut summing = Summing::new(query, days, facts);
+        for cells in [closed, earlier, today] {
+            summing.add(&cells).ok_or_else(|| Refusal::of(Reason::Unavailable))?;
+        }
+        Ok(summing.rows())
     }
 
     /// One row of metrics, from rows of those that are `told`. Amounts of several currencies have no sum; what is too small to be shown, or not stored, is null.

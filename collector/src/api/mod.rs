@@ -6,6 +6,7 @@
 //! ([`summed`]), and [`answer`] says with the figures how they were counted.
 
 mod answer;
+mod cells;
 mod columns;
 mod live;
 mod period;
@@ -24,6 +25,7 @@ mod tests;
 mod together;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use clickhouse::Client;
@@ -33,9 +35,12 @@ use tokio::sync::Semaphore;
 
 use crate::access::Access;
 use crate::clock::Clock;
-use crate::limits::{QUERIES, SHARE_QUERIES};
+use crate::limits::{CELLS_BYTES_ALL, QUERIES, SHARE_QUERIES, VISITS_BYTES_ALL};
 use crate::server::private::{Analysis, Question, Reply};
 use crate::site::Sites;
+use cells::Cells;
+use cells::kept::{Kept, Turn};
+use cells::open::Raws;
 use refusal::{Reason, Refusal};
 use remembered::Remembered;
 use together::Together;
@@ -51,6 +56,9 @@ pub struct Api {
     places: Semaphore,
     together: Together<Bytes>,
     remembered: Remembered,
+    cells: Kept<Cells>,
+    visits: Kept<Raws>,
+    turn: AtomicU64,
 }
 
 impl Api {
@@ -66,7 +74,22 @@ impl Api {
     }
 
     fn of(sites: SitesNow, client: Client, clock: Clock, places: usize) -> Self {
-        Self { sites, client, clock, places: Semaphore::new(places), together: Together::default(), remembered: Remembered::default() }
+        Self {
+            sites,
+            client,
+            clock,
+            places: Semaphore::new(places),
+            together: Together::default(),
+            remembered: Remembered::default(),
+            cells: Kept::within(CELLS_BYTES_ALL),
+            visits: Kept::within(VISITS_BYTES_ALL),
+            turn: AtomicU64::default(),
+        }
+    }
+
+    /// A number that is larger than all before.
+    fn next_turn(&self) -> Turn {
+        self.turn.fetch_add(1, Ordering::SeqCst)
     }
 }
 

@@ -15,6 +15,7 @@ mod cells;
 mod public;
 
 pub(crate) use cells::cells;
+pub(super) use cells::texts;
 
 use super::question::{Days, Dimension, Filter, Form, HOUR, Interval, Keeps, Metric, Query, Values};
 use super::reach;
@@ -48,6 +49,21 @@ pub(crate) struct Facts {
     /// The hour that it is there, for the last day of an hourly course.
     pub(crate) hour: u8,
     pub(crate) today: Day,
+}
+
+impl Facts {
+    /// How much weight a cell of an open day must have to be named.
+    pub(crate) fn threshold(&self) -> u64 {
+        if leak::planted("small_counts_shown") { 0 } else { self.threshold_of_site() }
+    }
+
+    fn threshold_of_site(&self) -> u64 {
+        let k = u64::from(self.k);
+        match self.ids {
+            Identities::OfADay => k,
+            Identities::None => 2 * k,
+        }
+    }
 }
 
 /// For whom figures are.
@@ -156,11 +172,11 @@ impl Planning<'_> {
 
     /// What a cell's weight is counted in, and how much of it a cell must have.
     fn threshold(&self) -> (Weight, u64) {
-        let k = u64::from(self.facts.k);
-        match self.facts.ids {
-            Identities::OfADay => (Weight::Visitors, k),
-            Identities::None => (Weight::Entries, 2 * k),
-        }
+        let weight = match self.facts.ids {
+            Identities::OfADay => Weight::Visitors,
+            Identities::None => Weight::Entries,
+        };
+        (weight, self.facts.threshold_of_site())
     }
 
     /// Whether figures of visits are asked for, of a site that has any.
@@ -171,8 +187,8 @@ impl Planning<'_> {
     /// The cells of the open days, folded.
     fn open(&mut self) -> String {
         let needed = self.needed();
-        let (weight, k) = self.threshold();
-        self.bind("threshold", Parameter::Number(if leak::planted("small_counts_shown") { 0 } else { k }));
+        let (weight, _) = self.threshold();
+        self.bind("threshold", Parameter::Number(self.facts.threshold()));
         let dimensions = &self.query.dimensions;
         let of_visits_alone = dimensions.iter().any(|own| own.of_event.is_none()) && dimensions.iter().all(|own| own.of_visit.is_some());
         self.bind_filters();
@@ -330,7 +346,7 @@ impl Planning<'_> {
         }
     }
 
-    fn bucket(&self) -> &'static str {
+    pub(super) fn bucket(&self) -> &'static str {
         match self.query.interval {
             None => template::WHOLE_RANGE,
             Some(Interval::Hour) => "concat(toString(part.day), 'T', part.at_hour)",

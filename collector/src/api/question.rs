@@ -233,14 +233,14 @@ pub(crate) enum Keeps {
 }
 
 /// Whole days of the site, both ends included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Days {
     pub(crate) from: Day,
     pub(crate) to: Day,
 }
 
 /// How the range is divided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Interval {
     Hour,
     Day,

@@ -7,7 +7,7 @@
 //!
 //! Of what is still open only the days that a statement names count: what arrives today leaves yesterday's answers as they are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -15,18 +15,19 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::plan::{Parameter, Plan};
+use crate::clock::Day;
 use crate::leak;
 use crate::limits::{REMEMBERED_ANSWERS, REMEMBERED_BYTES};
 
 /// Asks for the parts of all tables.
 pub(super) const PARTS: &str =
-    "SELECT table, partition, name, hash_of_all_files FROM system.parts WHERE database = currentDatabase() AND active ORDER BY ALL";
+    "SELECT table, partition, name, hash_of_all_files FROM system.parts WHERE database = currentDatabase() AND active";
 
 /// The tables of open days, a partition of each of which is one day of one zone.
 const OF_OPEN_DAYS: &[&str] = &["events", "rollup_open", "sessions"];
 
 /// A part of a table.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub(super) struct Part {
     table: String,
     partition: String,
@@ -40,34 +41,53 @@ pub(super) struct Part {
 pub(super) struct Parts(Vec<Part>);
 
 /// What the tables of a statement held at a moment.
-type Held = [u8; 32];
+pub(super) type Held = [u8; 32];
 
 impl Parts {
-    /// The parts, in an order that is always the same.
-    pub(super) fn of(parts: Vec<Part>) -> Self {
+    /// The parts as they were listed.
+    pub(super) fn of(mut parts: Vec<Part>) -> Self {
+        parts.sort_unstable();
         Self(parts)
+    }
+
+    /// The days of a zone of which a table of open days holds anything.
+    pub(super) fn open_days(&self, zone: &str) -> BTreeSet<Day> {
+        let of_zone =
+            |part: &Part| part.partition.strip_prefix("('")?.strip_suffix("')")?.strip_prefix(zone)?.strip_prefix("','")?.parse().ok();
+        self.0.iter().filter(|part| OF_OPEN_DAYS.contains(&&*part.table)).filter_map(of_zone).collect()
+    }
+
+    /// The first day of which the rollup of open days holds anything, whatever the zone.
+    pub(super) fn first_open_day(&self) -> Option<Day> {
+        let day = |part: &Part| part.partition.strip_suffix("')")?.rsplit('\'').next()?.parse().ok();
+        self.0.iter().filter(|part| part.table == "rollup_open").filter_map(day).min()
     }
 
     /// Of the tables that `plan` names, and of open days those that it asks for.
     fn behind(&self, plan: &Plan) -> Held {
         let open = plan.parameters.iter().find_map(|(name, value)| match value {
-            Parameter::Texts(days) if name == "open" => Some(days),
+            Parameter::Texts(days) if name == "open" => Some(&**days),
             Parameter::Text(_) | Parameter::Texts(_) | Parameter::Number(_) | Parameter::Numbers(_) => None,
         });
+        // A column may be called like a table: what is read stands behind FROM.
+        self.held(|table| plan.sql.contains(&format!("FROM {table}")), open, &[])
+    }
+
+    /// Of the tables that are read, and of open days those of `open`, if they are told; with whatever else an answer hangs on.
+    pub(super) fn held(&self, is_read: impl Fn(&str) -> bool, open: Option<&[String]>, besides: &[u8]) -> Held {
         // A partition is written `('Europe/Berlin','2026-11-22')`.
         let is_asked_for = |part: &Part| {
             !OF_OPEN_DAYS.contains(&&*part.table) || open.is_none_or(|days| days.iter().any(|day| part.partition.contains(&**day)))
         };
         let mut hash = Sha256::new();
         let parts = if leak::planted("parts_overlooked") { &[] } else { &*self.0 };
-        // A column may be called like a table: what is read stands behind FROM.
-        let is_read = |part: &Part| plan.sql.contains(&format!("FROM {}", part.table));
-        for part in parts.iter().filter(|part| is_read(part) && is_asked_for(part)) {
+        for part in parts.iter().filter(|part| is_read(&part.table) && is_asked_for(part)) {
             for text in [&part.table, &part.partition, &part.name, &part.contents] {
                 hash.update(text.len().to_le_bytes());
                 hash.update(text);
             }
         }
+        hash.update(besides);
         hash.finalize().into()
     }
 }

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::cells::folding::add;
+use super::cells::{Cell, Sums, place};
 use super::plan::{Facts, Identities, Planning};
 use super::question::{By, Days, Direction, Interval, Metric, Order, Query};
 use super::tables::Rows;
@@ -17,9 +19,9 @@ use super::template::{BEYOND, HIDDEN_VALUE};
 #[derive(Clone, Debug, Default)]
 struct Sum {
     /// The largest of its cells: see [`template`](super::template).
-    cut: u64,
+    cut: u8,
     visitors: u64,
-    sums: Vec<u64>,
+    sums: Sums,
 }
 
 /// A figure: a count, or a ratio of counts, or nothing that can be told.
@@ -35,8 +37,6 @@ pub(super) struct Summing<'a> {
     query: &'a Query,
     facts: &'a Facts,
     days: Days,
-    /// The names of the sums, in the order in which cells have them.
-    names: Vec<&'static str>,
     /// The days of each part of the range.
     parts: BTreeMap<String, Days>,
     sums: BTreeMap<(String, String), Sum>,
@@ -46,38 +46,50 @@ impl<'a> Summing<'a> {
     /// Nothing yet; of the whole site each part of the range has a row, also one without an event.
     pub(super) fn new(query: &'a Query, days: Days, facts: &'a Facts) -> Self {
         let planning = Planning::new(query, days, facts);
-        let names = planning.needed().sums;
         let parts: BTreeMap<String, Days> = planning.parts().into_iter().collect();
-        let nothing = Sum { sums: vec![0; names.len()], ..Sum::default() };
         let sums = if planning.is_whole_site() {
-            parts.keys().map(|part| ((part.clone(), String::new()), nothing.clone())).collect()
+            parts.keys().map(|part| ((part.clone(), String::new()), Sum::default())).collect()
         } else {
             BTreeMap::new()
         };
-        Self { query, facts, days, names, parts, sums }
+        Self { query, facts, days, parts, sums }
     }
 
-    /// Adds cells: day, hour, name, name, cut, visitors, sums. `None` if they are no such rows.
-    pub(super) fn add(&mut self, cells: Rows) -> Option<()> {
+    /// Adds cells of days, hours or parts of the range. `None` if they are of none.
+    pub(super) fn add(&mut self, cells: &[Cell]) -> Option<()> {
         for cell in cells {
-            let [day, hour, name, _, cut, visitors, sums @ ..] = &*cell else { return None };
-            let key = (self.part(day.as_str()?, hour.as_str()?)?, name.as_str()?.to_owned());
-            let sum = self.sums.entry(key).or_insert_with(|| Sum { sums: vec![0; self.names.len()], ..Sum::default() });
-            sum.cut = sum.cut.max(cut.as_u64()?);
-            sum.visitors += visitors.as_u64()?;
-            for (sum, own) in sum.sums.iter_mut().zip(sums) {
-                *sum += own.as_u64()?;
+            let key = (self.part(&cell.at)?, cell.name.to_string());
+            let sum = self.sums.entry(key).or_default();
+            sum.cut = sum.cut.max(cell.cut);
+            sum.visitors += cell.visitors;
+            add(&mut sum.sums, &cell.sums);
+        }
+        Some(())
+    }
+
+    /// Adds cells as a statement gives them: day, hour, name, name, cut, visitors, sums. `None` if they are no such rows.
+    pub(super) fn add_rows(&mut self, rows: Rows) -> Option<()> {
+        let names = Planning::new(self.query, self.days, self.facts).needed().sums;
+        for row in rows {
+            let [day, hour, name, _, cut, visitors, figures @ ..] = &*row else { return None };
+            let (day, hour) = (day.as_str()?, hour.as_str()?);
+            let mut sums = Sums::default();
+            for (figure, name) in figures.iter().zip(&names) {
+                sums[place(name)?] = figure.as_u64()?;
             }
+            let at = if hour.is_empty() { day.to_owned() } else { format!("{day}T{hour}") };
+            let (cut, visitors) = (u8::try_from(cut.as_u64()?).ok()?, visitors.as_u64()?);
+            self.add(&[Cell { at: at.into(), name: name.as_str()?.into(), cut, visitors, sums }])?;
         }
         Some(())
     }
 
     /// The part of the range that a cell is in.
-    fn part(&self, day: &str, hour: &str) -> Option<String> {
+    fn part(&self, at: &str) -> Option<String> {
         Some(match self.query.interval {
             None => String::new(),
-            Some(Interval::Hour) => format!("{day}T{hour}"),
-            Some(interval) => interval.first_of_part(day.parse().ok()?).to_string(),
+            Some(Interval::Hour) => at.to_owned(),
+            Some(interval) => interval.first_of_part(at.parse().ok()?).to_string(),
         })
     }
 
@@ -118,12 +130,12 @@ impl<'a> Summing<'a> {
     }
 
     fn figure(&self, metric: Metric, part: &str, sum: &Sum) -> Figure {
-        let of = |name: &str| self.names.iter().position(|own| *own == name).map_or(0, |index| sum.sums[index]);
+        let of = |name: &str| place(name).map_or(0, |place| sum.sums[place]);
         let number = |name: &str| as_float(of(name));
         let per = |amount: f64, name: &str| if of(name) == 0 { Figure::None } else { Figure::Ratio(amount / number(name)) };
         let ids = self.facts.ids == Identities::OfADay;
         match metric {
-            Metric::DailyVisitors if !ids || sum.cut == u64::from(BEYOND) => Figure::None,
+            Metric::DailyVisitors if !ids || sum.cut == BEYOND => Figure::None,
             Metric::DailyVisitors => Figure::Ratio(as_float(sum.visitors) / self.divisor(part, |days| days.count().into())),
             Metric::Visits if !ids => Figure::Count(of("entries")),
             Metric::Visits | Metric::Conversions => Figure::Count(of("visits")),

@@ -1,6 +1,8 @@
 //! Asking ClickHouse: plans of the API, and the few fixed questions beside them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use clickhouse::query::Query;
@@ -10,12 +12,15 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Api;
+use super::cells::kept::{Kept, Key, Turn};
+use super::cells::open::{self, Raws};
+use super::cells::{self, Cells};
 use super::plan::{Parameter, Plan};
 use super::question::{Days, Form};
 use super::refusal::{Reason, Refusal};
-use super::remembered::{PARTS, Parts};
+use super::remembered::{Held, PARTS, Parts};
 use crate::clock::{Day, UnixMillis};
-use crate::limits::{ANSWER_BYTES, QUERY_DEADLINE, SHARE_DEADLINE, SHARE_MEMORY_BYTES};
+use crate::limits::{ANSWER_BYTES, CELLS_BYTES, QUERY_DEADLINE, SHARE_DEADLINE, SHARE_MEMORY_BYTES};
 use crate::store::rollup::ALL;
 
 /// A client that only reads, gives up in time, and writes figures as numbers.
@@ -47,9 +52,14 @@ pub(super) fn bounded(client: Client) -> Client {
 /// The rows of an answer, each a list of values.
 pub(super) type Rows = Vec<Vec<Value>>;
 
+/// What is read if it is not kept.
+type Reading<'a, Value> = Pin<Box<dyn Future<Output = Result<Value, Refusal>> + Send + 'a>>;
+
 /// The tables, for one question.
 pub(super) struct Reader<'a> {
     api: &'a Api,
+    /// When it was asked.
+    asked: Turn,
     /// What they held when it was asked. Without that nothing is remembered.
     parts: Option<Parts>,
 }
@@ -57,7 +67,7 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// The tables as they are from now on.
     pub(super) async fn of(api: &'a Api) -> Self {
-        let unread = Self { api, parts: None };
+        let unread = Self { api, asked: api.next_turn(), parts: None };
         let parts = unread.read(PARTS.to_owned(), &[]).await.ok().map(Parts::of);
         Self { parts, ..unread }
     }
@@ -67,8 +77,53 @@ impl<'a> Reader<'a> {
         parsed(&self.answer(plan).await?)
     }
 
+    /// The days of a zone that hold anything and are not dropped yet; nothing if that cannot be told.
+    pub(super) fn open_days(&self, zone: &str) -> Option<BTreeSet<Day>> {
+        self.parts.as_ref().map(|parts| parts.open_days(zone))
+    }
+
+    /// What these tables hold, those of open days of `days` alone; with whatever else an answer hangs on.
+    pub(super) fn held(&self, tables: &[&str], days: &[Day], besides: &[u8]) -> Option<Held> {
+        let days: Vec<String> = days.iter().map(Day::to_string).collect();
+        self.parts.as_ref().map(|parts| parts.held(|table| tables.contains(&table), Some(&days), besides))
+    }
+
+    /// The cells of `key`, which hang on what is `held`: as they are kept, or as they are `read` now.
+    pub(super) async fn cells(&self, key: &Key, held: Option<Held>, read: Reading<'_, Cells>) -> Result<Arc<Cells>, Refusal> {
+        self.kept((&self.api.cells, key, held), read, |cells| cells::kept_of(cells, CELLS_BYTES)).await
+    }
+
+    /// The visits of `key`, in the same way.
+    pub(super) async fn visits(&self, key: &Key, held: Option<Held>, read: Reading<'_, Raws>) -> Result<Arc<Raws>, Refusal> {
+        self.kept((&self.api.visits, key, held), read, |raws| Some((Arc::clone(raws), open::bytes(raws)))).await
+    }
+
+    async fn kept<Value>(
+        &self,
+        (kept, key, held): (&Kept<Value>, &Key, Option<Held>),
+        read: Reading<'_, Value>,
+        worth_keeping: impl Fn(&Arc<Value>) -> Option<(Arc<Value>, usize)>,
+    ) -> Result<Arc<Value>, Refusal> {
+        let reading = kept.reading(key);
+        let _reading = reading.lock().await;
+        if let Some(known) = kept.find(key, held.as_ref(), self.asked) {
+            return Ok(known);
+        }
+        let begun = self.api.next_turn();
+        let value = Arc::new(read.await?);
+        if let Some((worth, bytes)) = worth_keeping(&value) {
+            kept.keep(key, (held, begun), &worth, bytes);
+        }
+        Ok(value)
+    }
+
+    /// The rows of a plan, each read as a `T`, from a run of its own.
+    pub(super) async fn run<T: DeserializeOwned>(&self, plan: &Plan) -> Result<Vec<T>, Refusal> {
+        parsed(&bytes(&self.api.client, plan, "JSONCompactEachRow").await?)
+    }
+
     async fn answer(&self, plan: &Plan) -> Result<Bytes, Refusal> {
-        let Self { api, parts } = self;
+        let Self { api, parts, .. } = self;
         if let Some(known) = parts.as_ref().and_then(|parts| api.remembered.answer(plan, parts)) {
             return Ok(known);
         }
@@ -150,18 +205,24 @@ fn by_name(rows: Vec<(String, u16)>) -> HashMap<String, Day> {
 
 /// The first day with figures, of each site that has one.
 pub(super) async fn first_days(reader: &Reader<'_>, sites: &[&str]) -> Result<HashMap<String, Day>, Refusal> {
-    let of = |table: &str| {
+    let of = |table: &str, condition: &str| {
         format!(
-            "SELECT toString({table}.site) AS name, day FROM {table} WHERE dimension = {{all:String}} AND site IN {{sites:Array(String)}}"
+            "SELECT toString({table}.site), toUInt16(min({table}.day)) FROM {table} WHERE dimension = {{all:String}}{condition} GROUP BY {table}.site"
         )
     };
-    let sql = format!(
-        "SELECT name, toUInt16(min(day)) AS day FROM ({} UNION ALL {} AND span = 'day') GROUP BY name",
-        of("rollup_open"),
-        of("rollup_closed")
-    );
-    let sites = Parameter::Texts(sites.iter().map(ToString::to_string).collect());
-    reader.read(sql, &[("all", text(ALL)), ("sites", sites)]).await.map(by_name)
+    let mut days = reader.read(of("rollup_closed", " AND span = 'day'"), &[("all", text(ALL))]).await.map(by_name)?;
+    // What arrives changes nothing of it where an earlier day is closed.
+    let first_open = reader.parts.as_ref().and_then(Parts::first_open_day);
+    let is_earlier = |site: &&&str| days.get(**site).is_none_or(|day| reader.parts.is_none() || first_open.is_some_and(|open| open < *day));
+    let open: Vec<&str> = sites.iter().filter(is_earlier).copied().collect();
+    if !open.is_empty() {
+        let sites = Parameter::Texts(open.iter().map(ToString::to_string).collect());
+        let condition = " AND site IN {sites:Array(String)}";
+        for (site, day) in reader.read(of("rollup_open", condition), &[("all", text(ALL)), ("sites", sites)]).await.map(by_name)? {
+            days.entry(site).and_modify(|first| *first = day.min(*first)).or_insert(day);
+        }
+    }
+    Ok(days)
 }
 
 /// The first closed day on which the whole site has as many visitors as `threshold`, or, without ids, entries.

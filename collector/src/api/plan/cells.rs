@@ -47,7 +47,8 @@ pub(crate) fn cells(query: &Query, days: Days, facts: &Facts) -> Result<Option<V
     Ok(Some(plans))
 }
 
-fn texts(days: &[Day]) -> Parameter {
+/// Days as a parameter.
+pub(in crate::api) fn texts(days: &[Day]) -> Parameter {
     Parameter::Texts(days.iter().map(Day::to_string).collect())
 }
 
