@@ -23,7 +23,9 @@ const PATIENCE: Duration = Duration::from_mins(3);
 /// What a collector is started with.
 #[derive(Debug)]
 pub struct Setup {
-    folder: TempDir,
+    path: PathBuf,
+    /// Goes with it, unless the folder is to be kept.
+    _folder: Option<TempDir>,
     program: PathBuf,
     environment: Vec<(String, String)>,
 }
@@ -36,7 +38,20 @@ impl Setup {
     /// When the folder cannot be written to.
     pub fn new(name: &str, config: &str) -> Self {
         let folder = tempfile::Builder::new().prefix(&format!("hc-{name}-")).tempdir().expect("the temporary folder can be written to");
-        let setup = Self { folder, program: binaries().join("headcount"), environment: Vec::new() };
+        let path = folder.path().to_owned();
+        let setup = Self { path, _folder: Some(folder), program: binaries().join("headcount"), environment: Vec::new() };
+        setup.configure(config);
+        setup
+    }
+
+    /// The same in a folder that stays, with what is in it.
+    ///
+    /// # Panics
+    ///
+    /// When the folder cannot be written to.
+    pub fn kept_in(path: &Path, config: &str) -> Self {
+        std::fs::create_dir_all(path).expect("the folder can be made");
+        let setup = Self { path: path.to_owned(), _folder: None, program: binaries().join("headcount"), environment: Vec::new() };
         setup.configure(config);
         setup
     }
@@ -87,7 +102,7 @@ impl Setup {
 
     /// The folder of everything.
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        &self.path
     }
 
     /// The folder of the collector's state.
