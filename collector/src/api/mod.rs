@@ -2,8 +2,9 @@
 //!
 //! A question is a value of closed types ([`question`]) before anything is looked up: what cannot be read as one ([`read`]) is a [`refusal`] that names the
 //! field and what may stand in it, in texts of ours alone. A [`plan`] is a statement made of templates of ours ([`template`]) with bound parameters;
-//! [`tables`] puts it to ClickHouse, once for all who want it at a time ([`together`]) and until the tables hold something else ([`remembered`]). What days have is added up
-//! ([`summed`]), and [`answer`] says with the figures how they were counted.
+//! [`tables`] puts it to ClickHouse, once for all who want it at a time ([`together`]) and until the tables hold something else ([`remembered`]). What a page shows of
+//! days is read for all of its questions together, and folded here ([`cells`]). What days have is added up ([`summed`]), and [`answer`] says with the figures how they were
+//! counted.
 
 mod answer;
 mod cells;

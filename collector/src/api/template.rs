@@ -10,6 +10,7 @@
 //!
 //! The last two steps are this program's own where that can be ([`super::summed`]): then closed days and open ones are asked for apart, and nothing that is known of
 //! closed ones is asked for again because an event arrived.
+//! What has no filter and one cut at most takes none of these steps in ClickHouse: it is read as it is, and folded here by the same rule ([`super::cells`]).
 //!
 //! ClickHouse needs much longer to understand such a statement than to read finished figures: tens of milliseconds, in proportion to the columns of every select. So
 //! only those figures travel that are asked for ([`Needed`]), and the whole site, which has nothing to fold, skips the second step.

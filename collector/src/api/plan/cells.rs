@@ -1,5 +1,5 @@
 //! The statements that make cells. A day's cells are made of that day alone, and those of closed days never change again: so whatever is summed up by this program
-//! ([`summed`](crate::api::summed)) is asked for in pieces, and each is remembered by itself: closed days, open ones that are past, and today, of which something arrives every second.
+//! ([`summed`](crate::api::summed)) and is no page's ([`cells`](crate::api::cells)) is asked for in pieces, and each is remembered by itself: closed days, open ones that are past, and today, of which something arrives every second.
 
 use super::{Audience, Facts, Identities, Parameter, Plan, Planning, template};
 use crate::api::question::{Days, Form, HOUR, Metric, Query};
