@@ -160,8 +160,15 @@ export async function openSite({ render, headers = {}, status = 204 }) {
       await page.evaluate(() => fetch("/mark", { method: "POST" }));
       const bodies = [...sentBy.get(page)].filter((request) => !isMark({ path: new URL(request.url()).pathname })).map((request) => request.postData());
       await until(() => bodies.every((body) => requests.some((request) => request.body === body)), "what the page has sent");
-      const place = (event) => bodies.indexOf(JSON.stringify(event));
-      return site.events.sort((one, other) => place(one) - place(other));
+      // Of those that are alike the first that came is the first that was sent. What the browser did not tell of, as it left the page meanwhile, stays in its place.
+      const left = [...bodies];
+      const placed = site.events.map((event) => {
+        const place = left.indexOf(JSON.stringify(event));
+        if (place >= 0) left[place] = undefined;
+        return { event, place };
+      });
+      const told = placed.filter(({ place }) => place >= 0).sort((one, other) => one.place - other.place);
+      return placed.map(({ event, place }) => (place < 0 ? event : told.shift().event));
     },
     close: () => {
       server.closeAllConnections();
