@@ -1,6 +1,7 @@
-//! When the machine itself stood still. The host of a virtual machine stops all of its cores at once when they have had their share: for 8 to 10 ms of each 100 where
-//! the figures of the README were taken, as long as a server syncs its disk a thousand times a second. No server answers then, and whoever is timed then is timed by the
-//! host. So a thread on each core sleeps and looks at the clock, and where both slept far too long at once, neither server nor load can have been the reason.
+//! When the machine itself stood still. The host of a virtual machine may stop all of its cores at once: the scheduler's trace of one run shows both, the idle one too,
+//! stopped for 8 to 10 ms in each 100. No server answers then, and whoever is timed then is timed by the host. So a thread on each core sleeps and looks at the
+//! clock, and where both slept far too long at once, neither server nor load can have been the reason. It is no excuse for a p99: there were runs without any
+//! standstill in which it was as long.
 
 use std::io;
 use std::ops::Range;
