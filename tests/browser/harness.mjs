@@ -159,7 +159,9 @@ export async function openSite({ render, headers = {}, status = 204 }) {
     async settled(page) {
       await page.evaluate(() => fetch("/mark", { method: "POST" }));
       const bodies = [...sentBy.get(page)].filter((request) => !isMark({ path: new URL(request.url()).pathname })).map((request) => request.postData());
-      await until(() => bodies.every((body) => requests.some((request) => request.body === body)), "what the page has sent");
+      const count = (all, body) => all.filter((one) => one === body).length;
+      const isHere = (body) => count(requests.map((request) => request.body), body) >= count(bodies, body);
+      await until(() => bodies.every(isHere), "what the page has sent");
       // Of those that are alike the first that came is the first that was sent. What the browser did not tell of, as it left the page meanwhile, stays in its place.
       const left = [...bodies];
       const placed = site.events.map((event) => {

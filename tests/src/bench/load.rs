@@ -50,8 +50,8 @@ impl Outcome {
         quantile(&self.answers, share)
     }
 
-    /// The same of the answers that no standstill of the machine delayed: none during their time, nor as long before it as it lasted, for what has piled up
-    /// meanwhile takes so long at half of what the server can do.
+    /// The same of the answers that no standstill of the machine delayed: whose time none fell into, and which were due no sooner after one than it had lasted, for
+    /// what has piled up meanwhile takes so long at half of what the server can do.
     pub fn undisturbed_quantile(&self, share: f64) -> Duration {
         let delayed = |answer: &Answer| {
             self.standstills.iter().any(|still| {
