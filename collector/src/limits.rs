@@ -187,6 +187,8 @@ pub const WRITE_FAILURE_SHOWN: Duration = Duration::from_secs(10);
 pub const ROOM_PATIENCE: Duration = Duration::from_secs(RETRY_AFTER_SECONDS as u64);
 /// Rows that wait for one group commit; a commit that would pass it is refused with 503.
 pub const COMMIT_BYTES: usize = 16 * 1024 * 1024;
+/// Between the beginnings of two commits of a worker.
+pub const COMMIT_INTERVAL: Duration = Duration::from_millis(1);
 /// Turns of a worker that a commit waits for at most while each brings more rows.
 pub const GATHER_TURNS: usize = 16;
 /// Of a disk that is slower: what it takes in this time may wait, as the last commit has shown ...

@@ -14,7 +14,7 @@ use crate::server::limits::{BodyBudget, Limits};
 use crate::server::metrics::Counts;
 use crate::server::{self, Pages, Public};
 use crate::shutdown::Stop;
-use crate::spool::{Log, Sealed, Spool};
+use crate::spool::{Log, Rest, Sealed, Spool};
 use crate::worker::{Shared, Worker};
 
 /// What every worker is given.
@@ -56,9 +56,9 @@ impl Drop for Telling {
 }
 
 fn work(kit: &Kit, index: usize, workers: usize, listener: std::net::TcpListener) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (runtime, rest) = Rest::runtime()?;
     LocalSet::new().block_on(&runtime, async {
-        let log = Log::new(Arc::clone(&kit.spool), kit.shared.clock.clone());
+        let log = Log::resting(Arc::clone(&kit.spool), kit.shared.clock.clone(), rest);
         let worker = Worker::new(Arc::clone(&kit.shared), Rc::clone(&log), kit.events.worker(index));
         let public = Public {
             intake: Rc::new(worker),

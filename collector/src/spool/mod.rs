@@ -2,8 +2,8 @@
 //!
 //! Every worker has a [`Log`] of its own, so nothing is shared on the hot path. A log keeps one open segment per (table, time zone, day). Rows are
 //! encoded straight into the segment's buffer; one commit at a time takes all buffers to a thread that writes and syncs them, and completes all
-//! requests in them with one wake-up. There is no timer in it: the next commit starts when the last one ends. A segment that is old or large enough
-//! is sealed and becomes a [`Sealed`], which the sink delivers and then removes.
+//! requests in them with one wake-up. The next commit starts when the last one has ended and is a millisecond old (see [`rest`]). A segment that is old
+//! or large enough is sealed and becomes a [`Sealed`], which the sink delivers and then removes.
 //!
 //! ```text
 //! request ── append ─> buffer of the open segment ─┐            (worker thread)
@@ -27,6 +27,7 @@ mod pace;
 pub mod parked;
 mod receipt;
 pub mod recover;
+mod rest;
 mod room;
 pub mod sealed;
 pub mod seen;
@@ -52,6 +53,7 @@ use batches::Batches;
 use disk::File;
 use format::Header;
 pub use receipt::Receipt;
+pub use rest::Rest;
 use room::Room;
 use sealed::Books;
 pub use sealed::Sealed;

@@ -1,11 +1,11 @@
 //! The thread beside each worker that writes and syncs: it takes one commit after another and completes each with one message.
 //!
 //! What durability costs is measured by `make bench`: the same build with and without its fdatasync, worker and sync thread on one core, 64 connections.
-//! It is 1.05 to 1.28 times the CPU of a request, of about 14 us, at 42 requests a commit. Half of the difference is spent here, about 70 us a commit: two
-//! requests to the device (the bytes, then the flush of its cache), three sleeps, and on ext4 without a journal the inode too whenever the clock has
-//! ticked since the last write. The other half is the worker's, in no single place: while the disk works it runs out of requests, sleeps six times as often and comes back
-//! to cold caches. Tried and left out, measured beside it in turn:
-//! * waiting longer for more (up to 20 empty turns of the worker, or a millisecond): a commit has 44 requests then, not 42, and a request costs more;
+//! It is 1.05 to 1.3 times the CPU of a request, at 51 requests a commit. Of one run of 1.19 (18.7 us without, 24.7 with), by thread: 1.2 us of the 6 are spent here, on
+//! two requests to the device (the bytes, then the flush of its cache), three sleeps, and on ext4 without a journal the inode too whenever the clock has
+//! ticked since the last write. The other 4.8 are the worker's, which does the same work, half of them in its own code: the core stands idle 580 times a
+//! second while the disk works, and what runs there next finds its caches cold. Tried and left out, measured beside it in turn:
+//! * waiting longer for more (up to 20 empty turns of the worker, or two milliseconds): a commit has more requests then, and a request costs as much or more;
 //! * one `pwritev2` with `RWF_DSYNC` in place of write and fdatasync: the same two requests to the device, the same cost;
 //! * direct I/O: 28 us in place of 35 in a loop by itself, so a third of a microsecond for a request; every commit's tail would be written twice, from a copy
 //!   aligned to blocks.
@@ -13,6 +13,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -22,7 +23,7 @@ use super::handover::{Next, Taker};
 use super::sealed::{Names, Sealed};
 use super::seen::Claims;
 use super::segment::SegmentFile;
-use super::{Spool, disk};
+use super::{Rest, Spool, disk};
 use crate::clock::{Clock, UnixMillis};
 use crate::leak;
 use crate::limits::SEAL_AGAIN_INTERVAL;
@@ -65,11 +66,14 @@ pub(super) struct Completed {
 }
 
 /// Starts the thread. It ends when nobody can give it a commit any more.
-pub(super) fn start(name: String, mut syncer: Syncer, commits: Taker<Commit, Completed>) -> io::Result<std::thread::JoinHandle<()>> {
+pub(super) fn start(name: String, mut syncer: Syncer, commits: Taker<Commit, Completed>, rest: Arc<Rest>) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name).spawn(move || {
         while let Some(commit) = syncer.next(&commits) {
             // The worker is gone only when its process ends; then nobody waits for the answer.
-            syncer.serve(commit, |completed| commits.done(completed));
+            syncer.serve(commit, |completed| {
+                commits.done(completed);
+                rest.end();
+            });
         }
         syncer.end();
     })

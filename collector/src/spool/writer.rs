@@ -18,7 +18,7 @@ use super::receipt::{Receipt, Ticket};
 use super::sealed::{Names, Sealed};
 use super::seen::{Claims, Naming, Seen};
 use super::syncer::{self, Commit, Completed, Syncer, Write};
-use super::{Bounds, Gauge, Spool};
+use super::{Bounds, Gauge, Rest, Spool};
 use crate::clock::{Clock, Day, UnixMillis, Zone};
 use crate::limits::{COMMIT_PATIENCE, GATHER_TURNS, SEGMENT_AGE};
 use crate::outcome::Outcome;
@@ -33,6 +33,7 @@ pub struct Unavailable;
 #[derive(Debug)]
 pub struct Log {
     spool: Arc<Spool>,
+    rest: Arc<Rest>,
     state: RefCell<State>,
     wanted: tokio::sync::Notify,
 }
@@ -81,6 +82,11 @@ struct Open {
 impl Log {
     /// A log in `spool`, whose segments state when they were begun by `clock`. Nothing is committed until [`Log::run`] is polled.
     pub fn new(spool: Arc<Spool>, clock: Clock) -> Rc<Self> {
+        Self::resting(spool, clock, Arc::default())
+    }
+
+    /// The same for a worker that rests between its commits.
+    pub fn resting(spool: Arc<Spool>, clock: Clock, rest: Arc<Rest>) -> Rc<Self> {
         let state = State {
             open: Vec::new(),
             clock,
@@ -93,7 +99,7 @@ impl Log {
             pace: Pace::new(spool.bounds.commit_bytes),
             closing: false,
         };
-        Rc::new(Self { spool, state: RefCell::new(state), wanted: tokio::sync::Notify::new() })
+        Rc::new(Self { spool, rest, state: RefCell::new(state), wanted: tokio::sync::Notify::new() })
     }
 
     /// How full the spool is.
@@ -140,7 +146,7 @@ impl Log {
     /// Runs the log until [`Log::close`]: commits whenever something waits and no commit is under way, and seals what is due. Call once.
     pub async fn run(self: Rc<Self>, worker: usize, sealed: UnboundedSender<Sealed>) -> io::Result<()> {
         let (giver, taker) = handover::pair();
-        let thread = syncer::start(format!("spool-{worker}"), Syncer::new(Arc::clone(&self.spool), sealed), taker)?;
+        let thread = syncer::start(format!("spool-{worker}"), Syncer::new(Arc::clone(&self.spool), sealed), taker, Arc::clone(&self.rest))?;
         self.commit_until_closed(giver).await;
         // The thread ends by itself once nobody gives it anything any more and the last segment is sealed.
         tokio::task::spawn_blocking(move || thread.join()).await.ok();
@@ -157,6 +163,7 @@ impl Log {
                 () = self.wanted.notified() => {}
                 _ = tick.tick() => {}
             }
+            self.rest.is_over().await;
             self.gather().await;
             self.commit(&mut giver).await;
         }
@@ -177,7 +184,7 @@ impl Log {
     }
 
     /// Lets the worker do what is ready to be done before a commit is taken, so that one sync serves all of it. Ends when a turn of the worker has brought
-    /// nothing more, and after [`GATHER_TURNS`] at the latest: there is no timer in it, and who is alone does not wait.
+    /// nothing more, and after [`GATHER_TURNS`] at the latest: who is alone does not wait.
     async fn gather(&self) {
         for _ in 0..GATHER_TURNS {
             let before = self.state.borrow().pending_bytes;
@@ -218,6 +225,7 @@ impl Log {
     async fn commit_in_time(&self, giver: &mut Giver<Commit, Completed>, commit: Commit) -> Option<Completed> {
         let bytes = commit.writes.iter().map(|write| write.bytes.len()).sum();
         let begun = Clock::monotonic();
+        self.rest.begin();
         let mut giving = std::pin::pin!(giver.give(commit));
         let completed = match tokio::time::timeout(COMMIT_PATIENCE, &mut giving).await {
             Ok(completed) => completed,

@@ -1,13 +1,12 @@
 //! Time as a visitor sees it: how long an answer takes while half of what the server can do is asked of it, and how soon the first event is accepted.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::costs::{AGENTS, BATCH_CONNECTIONS, CONNECTIONS, drained, engine_of};
 use super::load::Load;
 use super::report::Figure;
-use super::rig::{self, ALONE, BOTH_CORES, Baseline, CONFIG, LOAD_CORE, ROUND, ROUNDS, as_float, millis};
+use super::rig::{self, ALONE, BOTH_CORES, Baseline, CONFIG, LOAD_CORE, ROUND, ROUNDS, Target, as_float, millis};
 use super::{bodies, process};
 use crate::collector::Setup;
 
@@ -17,25 +16,28 @@ const SUSTAINED: Duration = Duration::from_mins(5);
 /// Quantiles of the answers at half of the measured saturation: of bare hyper, of the collector alone, and with the engine on the same core.
 pub fn latency() -> io::Result<Vec<Figure>> {
     let bare = Baseline::start()?;
-    let mut figures = quantiles("bare hyper", bare.target().address)?;
+    let mut figures = quantiles("bare hyper", bare.target())?;
     drop(bare);
     for (config, what) in [(ALONE, "nothing else on its core"), (CONFIG, "its engine on the same core")] {
         let setup = Setup::new("bench", config);
         let headcount = rig::start(&setup)?;
-        figures.extend(quantiles(what, headcount.public())?);
+        figures.extend(quantiles(what, Target::from(&headcount))?);
     }
     Ok(figures)
 }
 
-fn quantiles(what: &str, server: SocketAddr) -> io::Result<Vec<Figure>> {
-    let mut load = Load::connect(server, bodies::beacons(AGENTS, false), CONNECTIONS)?;
-    let (mut rates, mut half, mut most, mut undisturbed, mut still) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+fn quantiles(what: &str, server: Target) -> io::Result<Vec<Figure>> {
+    let mut load = Load::connect(server.address, bodies::beacons(AGENTS, false), CONNECTIONS)?;
+    let [mut rates, mut costs, mut half, mut most, mut undisturbed, mut still] = [const { Vec::new() }; 6];
     for _ in 0..ROUNDS {
         let saturated = load.run(ROUND)?;
         rig::taken(&saturated)?;
         let per_second = as_float(saturated.answered) / ROUND.as_secs_f64();
+        let before = process::cpu_micros(server.process)?;
         let outcome = load.paced(ROUND, per_second / 2.0)?;
+        let spent = process::cpu_micros(server.process)? - before;
         rig::taken(&outcome)?;
+        costs.push(as_float(spent) / as_float(outcome.answered));
         rates.push(per_second);
         half.push(millis(outcome.quantile(0.5)));
         most.push(millis(outcome.quantile(0.99)));
@@ -44,6 +46,7 @@ fn quantiles(what: &str, server: SocketAddr) -> io::Result<Vec<Figure>> {
     }
     Ok(vec![
         Figure::new(&format!("POST /e, {what}: requests per second at saturation"), rates),
+        Figure::new(&format!("POST /e, {what}: CPU us per request at 50 % load"), costs),
         Figure::new(&format!("POST /e, {what}: p50 at 50 % load, ms"), half),
         Figure::new(&format!("POST /e, {what}: p99 at 50 % load, ms"), most),
         Figure::new(&format!("POST /e, {what}: the same while the machine ran, ms"), undisturbed),

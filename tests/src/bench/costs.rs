@@ -36,10 +36,20 @@ pub fn agents() -> io::Result<Vec<Figure>> {
     beside("POST /e, 4,000 user agents", &bodies::beacons(4_000, false), CONNECTIONS)
 }
 
-/// CPU per request of `/e` and of bare hyper with the same requests, and their ratio.
+/// `/e` while what came is delivered: the engine works on the same core, which costs the collector its caches.
+pub fn delivering() -> io::Result<Vec<Figure>> {
+    beside_hyper("POST /e, its engine on the same core", CONFIG, &bodies::beacons(AGENTS, false), CONNECTIONS)
+}
+
+/// The collector alone on its core, up to the answer.
 fn beside(what: &str, requests: &[Vec<u8>], connections: usize) -> io::Result<Vec<Figure>> {
+    beside_hyper(what, ALONE, requests, connections)
+}
+
+/// CPU per request of `/e` and of bare hyper with the same requests, and their ratio.
+fn beside_hyper(what: &str, config: &str, requests: &[Vec<u8>], connections: usize) -> io::Result<Vec<Figure>> {
     let bare = Baseline::start()?;
-    let setup = Setup::new("bench", CONFIG);
+    let setup = Setup::new("bench", config);
     let headcount = rig::start(&setup)?;
     let (mut bare_costs, mut our_costs, mut ratios, mut late) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -62,7 +72,7 @@ fn beside(what: &str, requests: &[Vec<u8>], connections: usize) -> io::Result<Ve
 pub fn durability() -> io::Result<Vec<Figure>> {
     let requests = bodies::beacons(AGENTS, false);
     // A leak of no effect, so that looking one up costs the same in both.
-    let setups = ["in_sync", "no_sync"].map(|leak| Build::Without(leak).setup("bench", CONFIG));
+    let setups = ["in_sync", "no_sync"].map(|leak| Build::Without(leak).setup("bench", ALONE));
     let (durable, volatile) = (rig::start(&setups[0])?, rig::start(&setups[1])?);
     let (mut kept, mut unkept, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {

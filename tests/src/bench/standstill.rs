@@ -1,7 +1,8 @@
 //! When the machine itself stood still. The host of a virtual machine may stop all of its cores at once: the scheduler's trace of one run shows both, the idle one too,
-//! stopped for 8 to 10 ms in each 100. No server answers then, and whoever is timed then is timed by the host. So a thread on each core sleeps and looks at the
-//! clock, and where both slept far too long at once, neither server nor load can have been the reason. It is no excuse for a p99: there were runs without any
-//! standstill in which it was as long.
+//! stopped for 8 to 10 ms at the end of each tenth of a second, while a server slept and went to its disk some thousand times a second on cores that were not busy.
+//! No server answers then, and whoever is timed then is timed by the host. So a thread on each core sleeps and looks at the
+//! clock, and where both slept far too long at once, neither server nor load can have been the reason. It does not see all of it: in some runs without any
+//! standstill the p99 was as long. What helped was a server that sleeps less often (`collector/src/spool/rest.rs`).
 
 use std::io;
 use std::ops::Range;

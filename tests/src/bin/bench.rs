@@ -32,6 +32,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "connections", about: "the same with 1,000 connections", measure: costs::connections },
     Suite { name: "forwarded", about: "the same behind a trusted proxy's header", measure: costs::forwarded },
     Suite { name: "agents", about: "the same with 4,000 distinct user agents", measure: costs::agents },
+    Suite { name: "delivering", about: "the same as the first, with the engine on the same core", measure: costs::delivering },
     Suite { name: "batches", about: "CPU per event of batches, collector and engine", measure: costs::batches },
     Suite { name: "latency", about: "the answer's p99 at half of saturation", measure: answers::latency },
     Suite { name: "start", about: "cold start to the first accepted event", measure: answers::start },
