@@ -138,11 +138,11 @@ impl From<Refused> for Fault {
     }
 }
 
-/// The pipeline's answer in the form of `protocol`, to a request with so many headers.
-pub(super) fn answer(protocol: Protocol, headers: usize, answer: Answer) -> Answered {
+/// The pipeline's answer in the form of `protocol`.
+pub(super) fn answer(protocol: Protocol, answer: Answer) -> Answered {
     match answer {
         Answer::Taken(told) => {
-            let mut response = taken(protocol, headers);
+            let mut response = taken(protocol);
             if let Some(outcome) = told {
                 tell(response.headers_mut(), outcome);
             }
@@ -154,9 +154,9 @@ pub(super) fn answer(protocol: Protocol, headers: usize, answer: Answer) -> Answ
     }
 }
 
-fn taken(protocol: Protocol, headers: usize) -> Answered {
+fn taken(protocol: Protocol) -> Answered {
     match protocol {
-        Protocol::Beacon | Protocol::Batch => with_headers(StatusCode::NO_CONTENT, taken_headers(headers)),
+        Protocol::Beacon | Protocol::Batch => with_headers(StatusCode::NO_CONTENT, &TAKEN),
         Protocol::Pixel => {
             let mut response = plain(StatusCode::OK);
             *response.body_mut() = Full::new(Bytes::from_static(PIXEL));
@@ -177,17 +177,11 @@ pub(super) const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_sta
 
 /// The only header of the answer to a beacon that was taken. The answer to a POST is not stored unless it says for how long (RFC 9111, section 3), and where there is no
 /// body there is no type to guess.
-///
-/// hyper takes the next request of the connection into the same map. With room for as many headers as this one had it is not grown for each request anew;
-/// no connection keeps more than a browser needs.
-fn taken_headers(room: usize) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(room.min(BROWSER_HEADERS));
+static TAKEN: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let mut headers = HeaderMap::with_capacity(1);
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers
-}
-
-/// As many headers as a browser sends, with what proxies add.
-const BROWSER_HEADERS: usize = 24;
+});
 
 /// The headers that every other public answer has: open to any origin, never with credentials, not stored. Copied, they need not be hashed again.
 static EVERYWHERE: LazyLock<HeaderMap> = LazyLock::new(|| {
@@ -200,13 +194,13 @@ static EVERYWHERE: LazyLock<HeaderMap> = LazyLock::new(|| {
 
 /// An answer without a body.
 pub(super) fn plain(status: StatusCode) -> Answered {
-    with_headers(status, EVERYWHERE.clone())
+    with_headers(status, &EVERYWHERE)
 }
 
-fn with_headers(status: StatusCode, headers: HeaderMap) -> Answered {
+fn with_headers(status: StatusCode, headers: &HeaderMap) -> Answered {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
-    *response.headers_mut() = headers;
+    response.headers_mut().clone_from(headers);
     response
 }
 

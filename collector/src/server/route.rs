@@ -137,12 +137,11 @@ pub(super) async fn handle<I: Intake>(shared: &Shared<I>, peer: &Peer, watch: &W
     let unread = watch.stage() == Stage::Body && !body.is_end_stream();
     #[cfg(feature = "leaky")]
     let target = head.uri.path().parse().ok().filter(|_| crate::leak::planted("target_in_answer"));
-    let headers = head.headers.len();
     // Who waits for a commit waits without them: the next request takes the same memory while it is still in the processor's cache.
     drop((head, body));
     let mut answered = match judged {
         Ok(Judged::Answered(answered)) => answered,
-        Ok(Judged::Taken(protocol, taken)) => response::answer(protocol, headers, taken.await),
+        Ok(Judged::Taken(protocol, taken)) => response::answer(protocol, taken.await),
         Err(fault) => {
             if let Some(reason) = fault.refused() {
                 shared.intake.refuse(reason);
@@ -195,7 +194,7 @@ async fn judge<I: Intake>(
     match resource {
         Resource::Constant(constant) => Ok(Judged::Answered(constant.answer(&head.headers))),
         Resource::Events(Protocol::Pixel) if head.method == Method::HEAD => {
-            Ok(Judged::Answered(response::answer(Protocol::Pixel, head.headers.len(), Answer::Taken(None))))
+            Ok(Judged::Answered(response::answer(Protocol::Pixel, Answer::Taken(None))))
         }
         Resource::Events(protocol) => Ok(Judged::Taken(protocol, take(shared, peer, watch, (protocol, head, body)).await?)),
     }
