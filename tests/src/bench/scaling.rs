@@ -10,8 +10,8 @@ use super::rig::{self, ALONE, Baseline, Target, cost};
 use super::{bodies, plot};
 use crate::collector::{Collector, Setup};
 
-/// Rounds of each point: there are many of them.
-const ROUNDS: usize = 3;
+/// Rounds of each point.
+const ROUNDS: usize = 5;
 /// Both cores of a small machine. The load shares them then.
 const BOTH_CORES: &str = "0,1";
 
@@ -45,15 +45,6 @@ impl Point {
         for _ in 0..ROUNDS {
             self.bare.push(cost(bare.target(), requests, connections)?.0);
             self.ours.push(cost(Target::from(headcount), requests, connections)?.0);
-        }
-        Ok(self)
-    }
-
-    /// Headcount by itself, where bare hyper has nothing that grows.
-    fn alone(mut self, headcount: &Collector) -> io::Result<Self> {
-        let requests = bodies::beacons(AGENTS, false);
-        for _ in 0..ROUNDS {
-            self.ours.push(cost(Target::from(headcount), &requests, CONNECTIONS)?.0);
         }
         Ok(self)
     }
@@ -98,29 +89,49 @@ fn sizes() -> io::Result<Series> {
     Ok(Series { file: "sizes.svg", axis: "bytes of an event", points })
 }
 
-/// One worker on one core, and two on two. What a request costs is all that can be told where the load has no core of its own: if that stays, two cores take
-/// twice as many.
+/// One worker on one core, and two on two with twice the connections. What a request costs is all that can be told where the load has no core of its own: if that
+/// stays, two cores take twice as many.
 fn cores() -> io::Result<Series> {
-    let mut points = Vec::new();
+    let mut servers = Vec::new();
     for (workers, cores) in [(1, rig::SERVER_CORE), (2, BOTH_CORES)] {
         let setup = Setup::new("bench", &ALONE.replacen("workers = 1", &format!("workers = {workers}"), 1));
         let headcount = rig::start(&setup)?;
         rig::pin(cores, headcount.id())?;
-        points.push(Point::named(workers.to_string()).alone(&headcount)?);
+        servers.push(Server { label: workers.to_string(), headcount, connections: CONNECTIONS * workers, _setup: setup });
     }
-    Ok(Series { file: "cores.svg", axis: "cores", points })
+    Ok(Series { file: "cores.svg", axis: "cores", points: in_turn(&servers)? })
 }
 
 /// A spool that holds gigabytes already, with nobody to deliver them to.
 fn waiting() -> io::Result<Series> {
-    let mut points = Vec::new();
+    let mut servers = Vec::new();
     for gigabytes in [0, 1, 2, 5] {
         let setup = Setup::new("bench", ALONE);
         if gigabytes > 0 {
             backlog::write(&setup.data().join("spool"), Shape::Large, gigabytes * 1_000_000_000)?;
         }
-        let headcount = rig::start(&setup)?;
-        points.push(Point::named(gigabytes.to_string()).alone(&headcount)?);
+        servers.push(Server { label: gigabytes.to_string(), headcount: rig::start(&setup)?, connections: CONNECTIONS, _setup: setup });
     }
-    Ok(Series { file: "backlog.svg", axis: "GB in the spool", points })
+    Ok(Series { file: "backlog.svg", axis: "GB in the spool", points: in_turn(&servers)? })
+}
+
+/// Headcount at one point of a series for which bare hyper has nothing that grows.
+struct Server {
+    label: String,
+    headcount: Collector,
+    connections: usize,
+    /// Its folder is there as long as this is.
+    _setup: Setup,
+}
+
+/// A point for each, all of them in turn: what the machine does meanwhile falls on each alike.
+fn in_turn(servers: &[Server]) -> io::Result<Vec<Point>> {
+    let requests = bodies::beacons(AGENTS, false);
+    let mut points: Vec<Point> = servers.iter().map(|server| Point::named(server.label.clone())).collect();
+    for _ in 0..ROUNDS {
+        for (point, server) in points.iter_mut().zip(servers) {
+            point.ours.push(cost(Target::from(&server.headcount), &requests, server.connections)?.0);
+        }
+    }
+    Ok(points)
 }
