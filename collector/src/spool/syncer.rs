@@ -4,7 +4,7 @@
 //! It is 1.05 to 1.3 times the CPU of a request, at 51 requests a commit. Of one run of 1.19 (18.7 us without, 24.7 with), by thread: 1.2 us of the 6 are spent here, on
 //! two requests to the device (the bytes, then the flush of its cache), three sleeps, and on ext4 without a journal the inode too whenever the clock has
 //! ticked since the last write. The other 4.8 are the worker's, which does the same work, half of them in its own code: the core stands idle 580 times a
-//! second while the disk works, and what runs there next finds its caches cold. Tried and left out, measured beside it in turn:
+//! second while the disk works, and what runs there next most likely finds its caches cold, which was not measured. Tried and left out, measured beside it in turn:
 //! * waiting longer for more (up to 20 empty turns of the worker, or two milliseconds): a commit has more requests then, and a request costs as much or more;
 //! * one `pwritev2` with `RWF_DSYNC` in place of write and fdatasync: the same two requests to the device, the same cost;
 //! * direct I/O: 28 us in place of 35 in a loop by itself, so a third of a microsecond for a request; every commit's tail would be written twice, from a copy
