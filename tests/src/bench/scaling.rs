@@ -12,8 +12,6 @@ use crate::collector::{Collector, Setup};
 
 /// Rounds of each point.
 const ROUNDS: usize = 5;
-/// Both cores of a small machine. The load shares them then.
-const BOTH_CORES: &str = "0,1";
 
 /// One thing that grows, and what a request costs at each of its sizes.
 pub struct Series {
@@ -93,7 +91,7 @@ fn sizes() -> io::Result<Series> {
 /// stays, two cores take twice as many.
 fn cores() -> io::Result<Series> {
     let mut servers = Vec::new();
-    for (workers, cores) in [(1, rig::SERVER_CORE), (2, BOTH_CORES)] {
+    for (workers, cores) in [(1, rig::SERVER_CORE), (2, rig::BOTH_CORES)] {
         let setup = Setup::new("bench", &ALONE.replacen("workers = 1", &format!("workers = {workers}"), 1));
         let headcount = rig::start(&setup)?;
         rig::pin(cores, headcount.id())?;
